@@ -1,0 +1,50 @@
+// Scaled dot-product attention (Vaswani et al. 2017), without an L×L tensor in memory (Dao et al. 2022).
+//   y[n, i, h] = Σ_j softmax_j(scale · q[n, i, h]·k[n, j, h]) · v[n, j, h]
+//   q, k, v, y [N, L, heads·D], head h holds channels h·D … h·D + D − 1
+//   lse [N, heads, L] = ln Σ_j exp(scale · q·k), kept for the backward pass
+#pragma once
+
+#include "core/ops/check.h"
+
+namespace diffusion {
+
+struct Attention {
+  static constexpr const char* name = "attention";
+  In q, k, v;
+  Out y, lse;
+  int32_t heads;
+  float scale;
+  static constexpr auto fields = std::tuple{&Attention::q,   &Attention::k,     &Attention::v,    &Attention::y,
+                                            &Attention::lse, &Attention::heads, &Attention::scale};
+
+  void check() const {
+    require<Attention>(q.rank == 3 && same_shape(q, k) && same_shape(q, v) && same_shape(q, y),
+                       "q, k, v and y must be [N, L, C] alike");
+    require<Attention>(heads >= 1 && q.shape[2] % heads == 0, "channels must be divisible by heads");
+    require<Attention>(lse.size() == q.shape[0] * heads * q.shape[1], "lse does not match");
+    require_f32<Attention>(q, k, v, y, lse);
+  }
+};
+
+struct AttentionBackward {
+  static constexpr const char* name = "attentionBackward";
+  In dy, q, k, v, y, lse;
+  Out dq, dk, dv;
+  int32_t heads;
+  float scale;
+  static constexpr auto fields =
+      std::tuple{&AttentionBackward::dy, &AttentionBackward::q,     &AttentionBackward::k,    &AttentionBackward::v,
+                 &AttentionBackward::y,  &AttentionBackward::lse,   &AttentionBackward::dq,   &AttentionBackward::dk,
+                 &AttentionBackward::dv, &AttentionBackward::heads, &AttentionBackward::scale};
+
+  void check() const {
+    require<AttentionBackward>(q.rank == 3 && same_shape(q, k) && same_shape(q, v) && same_shape(q, y) &&
+                                   same_shape(q, dy) && same_shape(q, dq) && same_shape(q, dk) && same_shape(q, dv),
+                               "all tensors must be [N, L, C] alike");
+    require<AttentionBackward>(heads >= 1 && q.shape[2] % heads == 0, "channels must be divisible by heads");
+    require<AttentionBackward>(lse.size() == q.shape[0] * heads * q.shape[1], "lse does not match");
+    require_f32<AttentionBackward>(dy, q, k, v, y, lse, dq, dk, dv);
+  }
+};
+
+}  // namespace diffusion

@@ -1,0 +1,104 @@
+// 2-D convolution, NHWC.   y[n, oh, ow, k] = bias[k] + Σ x[n, oh·stride + r − pad, ow·stride + s − pad, c] · weight[r,
+// s, c, k]
+//   x [N, H, W, C1], x2 [N, H, W, C2] (absent: C2 = 0; the channels of x and x2 count as one concatenated tensor, C =
+//   C1 + C2) weight [R, S, C, K]   bias [K]   shift [N, K] (added to every pixel)   residual, y [N, OH, OW, K]
+//   upsample: the convolution reads the nearest-neighbour 2× enlargement of x (H, W count before enlarging)
+//   OH = (H' + top + bottom − R)/stride + 1, H' = 2H when upsampling
+#pragma once
+
+#include "core/ops/check.h"
+
+namespace diffusion {
+
+struct Conv2dGeometry {
+  int64_t n, h, w, c1, c2, oh, ow, k, r, s;  // h, w: as the filter sees them, after enlarging
+};
+
+template <class Op>
+Conv2dGeometry conv2d_geometry(const Op& op, const View& x, const View& x2, const View& weight, const View& y) {
+  require<Op>(x.rank == 4 && weight.rank == 4 && y.rank == 4 && (!x2 || x2.rank == 4), "tensors must have rank 4");
+  const int64_t enlarge = op.upsample ? 2 : 1;
+  const Conv2dGeometry g{x.shape[0], x.shape[1] * enlarge, x.shape[2] * enlarge, x.shape[3],      x2 ? x2.shape[3] : 0,
+                         y.shape[1], y.shape[2],           y.shape[3],           weight.shape[0], weight.shape[1]};
+  require<Op>(op.stride >= 1 && op.pad_top >= 0 && op.pad_left >= 0 && op.pad_bottom >= 0 && op.pad_right >= 0,
+              "stride must be positive, padding not negative");
+  require<Op>(g.h + op.pad_top + op.pad_bottom >= g.r && g.w + op.pad_left + op.pad_right >= g.s,
+              "the filter is larger than the padded image");
+  require<Op>(g.oh == (g.h + op.pad_top + op.pad_bottom - g.r) / op.stride + 1 &&
+                  g.ow == (g.w + op.pad_left + op.pad_right - g.s) / op.stride + 1 && y.shape[0] == g.n,
+              "output size does not match");
+  require<Op>(weight.shape[2] == g.c1 + g.c2 && weight.shape[3] == g.k, "weight does not match the channels");
+  require<Op>(!x2 || (x2.shape[0] == x.shape[0] && x2.shape[1] == x.shape[1] && x2.shape[2] == x.shape[2]),
+              "x and x2 differ in batch or size");
+  return g;
+}
+
+struct Conv2d {
+  static constexpr const char* name = "conv2d";
+  In x;
+  OptIn x2;
+  In weight;
+  OptIn bias, shift, residual;
+  Out y;
+  int32_t stride, pad_top, pad_left, pad_bottom, pad_right;
+  bool upsample;
+  static constexpr auto fields =
+      std::tuple{&Conv2d::x,          &Conv2d::x2,        &Conv2d::weight,  &Conv2d::bias,    &Conv2d::shift,
+                 &Conv2d::residual,   &Conv2d::y,         &Conv2d::stride,  &Conv2d::pad_top, &Conv2d::pad_left,
+                 &Conv2d::pad_bottom, &Conv2d::pad_right, &Conv2d::upsample};
+
+  Conv2dGeometry geometry() const { return conv2d_geometry(*this, x, x2, weight, y); }
+  void check() const {
+    const Conv2dGeometry g = geometry();
+    require_f32<Conv2d>(x, x2, weight, bias, shift, residual, y);
+    require<Conv2d>(has_size(bias, g.k) && has_size(shift, g.n * g.k) && has_size(residual, y.size()),
+                    "bias, shift or residual does not match the output");
+  }
+};
+
+// dx[c1], dx2[c2] = the transpose of the convolution applied to dy; upsampling transposed too (sums over 2×2).
+struct Conv2dBackwardData {
+  static constexpr const char* name = "conv2dBackwardData";
+  In dy, weight;
+  Out dx;
+  OptOut dx2;
+  int32_t stride, pad_top, pad_left, pad_bottom, pad_right;
+  bool upsample;
+  static constexpr auto fields =
+      std::tuple{&Conv2dBackwardData::dy,       &Conv2dBackwardData::weight,     &Conv2dBackwardData::dx,
+                 &Conv2dBackwardData::dx2,      &Conv2dBackwardData::stride,     &Conv2dBackwardData::pad_top,
+                 &Conv2dBackwardData::pad_left, &Conv2dBackwardData::pad_bottom, &Conv2dBackwardData::pad_right,
+                 &Conv2dBackwardData::upsample};
+
+  Conv2dGeometry geometry() const { return conv2d_geometry(*this, dx, dx2, weight, dy); }
+  void check() const {
+    geometry();
+    require_f32<Conv2dBackwardData>(dy, weight, dx, dx2);
+  }
+};
+
+// dweight (+)= Σ x·dy,  dbias (+)= Σ dy;  `accumulate` adds to what is there, otherwise it is overwritten.
+struct Conv2dBackwardWeights {
+  static constexpr const char* name = "conv2dBackwardWeights";
+  In x;
+  OptIn x2;
+  In dy;
+  InOut dweight;
+  OptInOut dbias;
+  int32_t stride, pad_top, pad_left, pad_bottom, pad_right;
+  bool upsample, accumulate;
+  static constexpr auto fields = std::tuple{
+      &Conv2dBackwardWeights::x,         &Conv2dBackwardWeights::x2,       &Conv2dBackwardWeights::dy,
+      &Conv2dBackwardWeights::dweight,   &Conv2dBackwardWeights::dbias,    &Conv2dBackwardWeights::stride,
+      &Conv2dBackwardWeights::pad_top,   &Conv2dBackwardWeights::pad_left, &Conv2dBackwardWeights::pad_bottom,
+      &Conv2dBackwardWeights::pad_right, &Conv2dBackwardWeights::upsample, &Conv2dBackwardWeights::accumulate};
+
+  Conv2dGeometry geometry() const { return conv2d_geometry(*this, x, x2, dweight, dy); }
+  void check() const {
+    const Conv2dGeometry g = geometry();
+    require_f32<Conv2dBackwardWeights>(x, x2, dy, dweight, dbias);
+    require<Conv2dBackwardWeights>(has_size(dbias, g.k), "dbias does not match the output channels");
+  }
+};
+
+}  // namespace diffusion

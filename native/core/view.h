@@ -1,0 +1,58 @@
+// A tensor as operations see it: an address and a shape. Ownership lives in storage.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace diffusion {
+
+enum class DType : int32_t { f32 = 0, bf16 = 1, u8 = 2, i32 = 3 };
+
+inline constexpr size_t bytes_of(DType dtype) { return dtype == DType::u8 ? 1 : dtype == DType::bf16 ? 2 : 4; }
+
+inline constexpr int kMaxRank = 6;
+
+struct View {
+  void* data = nullptr;
+  int64_t shape[kMaxRank] = {};
+  int32_t rank = 0;
+  DType dtype = DType::f32;
+
+  explicit operator bool() const { return data != nullptr; }
+  int64_t dim(int i) const { return shape[i < 0 ? rank + i : i]; }
+  int64_t size() const {
+    int64_t n = 1;
+    for (int i = 0; i < rank; ++i) n *= shape[i];
+    return n;
+  }
+  int64_t bytes() const { return size() * static_cast<int64_t>(bytes_of(dtype)); }
+
+  // Rows of the last axis, and samples of the first.
+  int64_t channels() const { return dim(-1); }
+  int64_t rows() const { return size() / channels(); }
+  int64_t per_sample() const { return size() / shape[0]; }
+
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+  float* f32() const { return as<float>(); }
+  int32_t* i32() const { return as<int32_t>(); }
+};
+
+// How an operation uses an operand; the queue derives failure marking from it.
+struct In : View {};     // read
+struct Out : View {};    // wholly overwritten
+struct InOut : View {};  // updated in place
+struct OptIn : View {};  // may be absent: data == nullptr
+struct OptOut : View {};
+struct OptInOut : View {};
+
+// Where an operation's random numbers come from (random.h has the definition). `state` is an i32 tensor of one to four
+// elements {seed low, seed high, step, first sample}: its seed replaces, its step and first sample are added.
+struct Rng {
+  OptIn state;
+  uint32_t seed_low = 0, seed_high = 0, stream = 0, step = 0, first_sample = 0;
+};
+
+}  // namespace diffusion
