@@ -1,0 +1,129 @@
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
+import * as v from 'valibot';
+import { DatasetError, FileFormatError } from '../errors.js';
+import { loadSharp } from '../files/sharp.js';
+import { parseOptions, signal } from '../options.js';
+import { forEachInSlices } from '../slices.js';
+import { forEachConcurrent, type LoadingOptions } from './concurrent.js';
+import { allocateImages, type ImageSize, type Images, imageSize, progress, reason, requirePath } from './images.js';
+
+/** Options of `ImageDataset.idx`. */
+export interface IdxOptions extends LoadingOptions {
+  /**
+   * Side in pixels, or `[height, width]`. Where neither side shrinks, images are centred on zeros (28×28 MNIST becomes 32×32
+   * with its pixels untouched); otherwise they are resampled (Lanczos). Default: as stored.
+   */
+  size?: ImageSize;
+}
+
+const schema = v.strictObject({
+  size: v.optional(imageSize()),
+  onProgress: v.optional(progress()),
+  signal: v.optional(signal()),
+});
+
+const owner = 'ImageDataset.idx';
+const unsignedImages = 0x00000803;
+const unsignedLabels = 0x00000801;
+
+/**
+ * Reads grey u8 images, and u8 labels if their path is given, from IDX files (the format of MNIST,
+ * http://yann.lecun.com/exdb/mnist), plain or gzip.
+ * @throws FileFormatError naming the file: wrong magic number, truncated, trailing bytes, broken gzip.
+ * @throws DatasetError: a missing file, no images, as many labels as images not.
+ */
+export async function readIdx(imagesPath: string, labelsPath?: string, options: IdxOptions = {}): Promise<Images> {
+  requirePath(owner, 'imagesPath', imagesPath);
+  if (labelsPath !== undefined) requirePath(owner, 'labelsPath', labelsPath);
+  const { size, ...loading } = parseOptions(owner, schema, options);
+  const file = await readIdxFile(imagesPath, unsignedImages, 3);
+  const [count, height, width] = file.extents as [number, number, number];
+  if (count * height * width === 0) throw new DatasetError(`${owner}: ${imagesPath} holds no images (${file.extents.join('×')})`);
+  let labels: Int32Array | null = null;
+  if (labelsPath !== undefined) {
+    const { values, extents } = await readIdxFile(labelsPath, unsignedLabels, 1);
+    if (extents[0] !== count) {
+      throw new DatasetError(`${owner}: ${labelsPath} holds ${extents[0]} labels, ${imagesPath} ${count} images`);
+    }
+    labels = Int32Array.from(values);
+  }
+  loading.signal?.throwIfAborted();
+  const stored: Images = { images: file.values, shape: [count, height, width, 1], labels, classNames: null };
+  if (!size || (size[0] === height && size[1] === width)) return stored;
+  return size[0] >= height && size[1] >= width ? pad(stored, size, loading) : resample(stored, size, loading);
+}
+
+/** Centres images on zeros. */
+async function pad(stored: Images, [height, width]: [number, number], { signal }: LoadingOptions): Promise<Images> {
+  const [count, rows, columns] = stored.shape;
+  const shape = [count, height, width, 1] as const;
+  const images = allocateImages(owner, shape);
+  const top = (height - rows) >> 1;
+  const left = (width - columns) >> 1;
+  const copyImage = (index: number) => {
+    for (let row = 0; row < rows; row++) {
+      const from = (index * rows + row) * columns;
+      images.set(stored.images.subarray(from, from + columns), (index * height + top + row) * width + left);
+    }
+  };
+  await forEachInSlices(count, copyImage, signal);
+  return { ...stored, images, shape };
+}
+
+async function resample(stored: Images, [height, width]: [number, number], loading: LoadingOptions): Promise<Images> {
+  const [count, rows, columns] = stored.shape;
+  const shape = [count, height, width, 1] as const;
+  const images = allocateImages(owner, shape);
+  const sharp = await loadSharp();
+  const resize = async (index: number) => {
+    const image = stored.images.subarray(index * rows * columns, (index + 1) * rows * columns);
+    const pixels = await sharp(image, { raw: { width: columns, height: rows, channels: 1 } })
+      .resize(width, height, { fit: 'fill' })
+      .toColourspace('b-w')
+      .raw()
+      .toBuffer();
+    images.set(pixels, index * height * width);
+  };
+  await forEachConcurrent(count, resize, loading);
+  return { ...stored, images, shape };
+}
+
+/** Reads one IDX file: big-endian magic number, one u32 an extent, then the u8 values. */
+async function readIdxFile(path: string, magic: number, dimensions: number): Promise<{ extents: number[]; values: Uint8Array }> {
+  const bytes = await readPlainOrGzip(path);
+  const header = 4 + 4 * dimensions;
+  const came = bytes.length < 4 ? null : bytes.readUInt32BE(0);
+  if (came !== null && came !== magic) {
+    throw new FileFormatError(`${owner}: ${path} starts with ${hexadecimal(came)}, expected ${hexadecimal(magic)}`);
+  }
+  if (bytes.length < header) throw new FileFormatError(`${owner}: ${path} ends within its ${header}-byte header`);
+  const extents = Array.from({ length: dimensions }, (_, axis) => bytes.readUInt32BE(4 + 4 * axis));
+  const expected = extents.reduce((product, extent) => product * extent, 1);
+  const values = bytes.subarray(header);
+  if (values.length !== expected) {
+    const what = values.length < expected ? 'is truncated' : 'has trailing bytes';
+    throw new FileFormatError(
+      `${owner}: ${path} ${what}: ${extents.join('×')} needs ${expected} bytes, it holds ${values.length}`,
+    );
+  }
+  return { extents, values };
+}
+
+async function readPlainOrGzip(path: string): Promise<Buffer> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    throw new DatasetError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
+  }
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  try {
+    return await promisify(gunzip)(bytes);
+  } catch (cause) {
+    throw new FileFormatError(`${owner}: cannot decompress ${path}: ${reason(cause)}`, { cause });
+  }
+}
+
+const hexadecimal = (value: number) => `0x${value.toString(16).padStart(8, '0')}`;
