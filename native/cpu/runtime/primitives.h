@@ -1,0 +1,47 @@
+// oneDNN as the operations see it: convolutions on plain NHWC activations with HWIO weights, and a matrix product.
+// Primitives are created once for each shape and kept; weights are reordered into the layout that oneDNN prefers
+// before each call, since training changes them between calls.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace diffusion::cpu {
+
+class Scratch;
+
+// What a convolution keeps in which scratch slot; an operation that calls one may use the slots from kFreeSlot on.
+enum ScratchSlot : int { kPackedWeights, kOneDnnScratchpad, kPackedBias, kFreeSlot };
+
+// The weight is [R, S, weight_c, K], of which the C rows that start at the address given are used.
+struct Convolution {
+  int64_t n, h, w, c, oh, ow, k, r, s, weight_c;
+  int64_t stride, pad_top, pad_left, pad_bottom, pad_right;
+  bool operator==(const Convolution&) const = default;
+};
+
+// Belongs to the executor thread, whose OpenMP team size must not change.
+class Primitives {
+ public:
+  explicit Primitives(Scratch& scratch);
+  ~Primitives();
+
+  // y [N, OH, OW, K] = convolution of x [N, H, W, C] + bias [K] + addend. bias and addend may be null; addend may be y.
+  void convolution(const Convolution& shape, const float* x, const float* weight, const float* bias,
+                   const float* addend, float* y);
+  void convolution_backward_data(const Convolution& shape, const float* dy, const float* weight, float* dx);
+  // dbias may be null. accumulate: adds to dweight and dbias.
+  void convolution_backward_weights(const Convolution& shape, const float* x, const float* dy, float* dweight,
+                                    float* dbias, bool accumulate);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// C [m, n] = alpha · op(A) op(B) + beta · C, row-major with the leading dimensions given; op transposes where 'T'.
+// Runs on the calling thread alone inside a parallel region, else on the whole team.
+void gemm(char op_a, char op_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+          const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
+
+}  // namespace diffusion::cpu
