@@ -1,0 +1,41 @@
+// What `npm pack` would publish: everything that a user needs to run and to build from source, and nothing local.
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const { groups } = createRequire(import.meta.url)('./native-sources.cjs');
+
+const listing = execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+  cwd: root,
+  encoding: 'utf8',
+  stdio: ['ignore', 'pipe', 'ignore'],
+});
+const [{ files, size }] = JSON.parse(listing);
+const packed = new Set(files.map(({ path }) => path));
+
+const needed = [
+  ...['dist/index.js', 'dist/index.d.ts', 'dist/index.mjs', 'dist/index.d.mts', 'dist/cli/main.js'],
+  ...['CMakeLists.txt', 'bindings.gyp', 'binding.gyp', 'scripts/native-sources.cjs', 'scripts/onednn.cjs'],
+  ...['native/backend.map', 'package.json', 'LICENSE', 'README.md'],
+  ...Object.values(groups).flatMap((list) => list()),
+];
+const expected = [
+  /^dist\/.+\.(js|mjs|d\.ts|d\.mts|js\.map)$/,
+  /^native\/.+\.(cc|h|map)$/,
+  /^scripts\/(native-sources|onednn)\.cjs$/,
+  /^(CMakeLists\.txt|bindings?\.gyp|package\.json|LICENSE|README\.md|HACKING\.md)$/,
+];
+
+const problems = [
+  ...needed.filter((path) => !packed.has(path)).map((path) => `missing: ${path}`),
+  ...[...packed].filter((path) => !expected.some((pattern) => pattern.test(path))).map((path) => `unexpected: ${path}`),
+  ...[...packed]
+    .filter((path) => /^dist\/.+\.js$/.test(path) && !existsSync(join(root, path.replace(/^dist(.+)js$/, 'lib$1ts'))))
+    .map((path) => `left over from a deleted source: ${path}`),
+];
+for (const problem of problems) console.error(`npm pack: ${problem}`);
+console.log(`npm pack: ${packed.size} files, ${(size / 1024).toFixed(0)} KiB`);
+process.exit(problems.length > 0 ? 1 : 0);
