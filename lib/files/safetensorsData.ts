@@ -1,0 +1,70 @@
+import type { FileHandle } from 'node:fs/promises';
+import { FileFormatError } from '../errors.js';
+import { elementBytes, type FileIdentity, readFully, type SafetensorsDType, withFile } from './safetensorsHeader.js';
+
+/** Values of a tensor, row-major. */
+export type SafetensorsData = Float64Array | Float32Array | BigInt64Array | Int32Array | Uint8Array;
+
+/** Half-precision values converted between two turns of the event loop. */
+const sliceElements = 1 << 18;
+
+/** Reads one tensor's bytes and converts them; the file must still be the one whose header was read. */
+export function readTensorData(tensor: {
+  path: string;
+  identity: FileIdentity;
+  dtype: SafetensorsDType;
+  position: number;
+  byteLength: number;
+}): Promise<SafetensorsData> {
+  const { path, identity, dtype, position, byteLength } = tensor;
+  const length = byteLength / elementBytes[dtype];
+  return withFile(path, async (file, now) => {
+    const same = now.dev === identity.dev && now.ino === identity.ino && now.mtimeMs === identity.mtimeMs;
+    if (!same || now.size !== identity.size) throw new FileFormatError(`'${path}' changed while it was being read`);
+    if (dtype === 'F16' || dtype === 'BF16') return readHalf(file, dtype, length, position, path);
+    const values = allocate(dtype, length);
+    await readFully(file, new Uint8Array(values.buffer), position, path);
+    return values;
+  });
+}
+
+function allocate(dtype: Exclude<SafetensorsDType, 'F16' | 'BF16'>, length: number): SafetensorsData {
+  switch (dtype) {
+    case 'F64':
+      return new Float64Array(length);
+    case 'F32':
+      return new Float32Array(length);
+    case 'I64':
+      return new BigInt64Array(length);
+    case 'I32':
+      return new Int32Array(length);
+    case 'U8':
+      return new Uint8Array(length);
+  }
+}
+
+async function readHalf(file: FileHandle, dtype: 'F16' | 'BF16', length: number, position: number, path: string) {
+  const values = new Float32Array(length);
+  const bits = new Uint32Array(values.buffer);
+  const slice = new Uint16Array(Math.min(sliceElements, length));
+  const widen = dtype === 'F16' ? halfToFloatBits : (half: number) => half << 16;
+  for (let at = 0; at < length; at += sliceElements) {
+    const halves = slice.subarray(0, Math.min(sliceElements, length - at));
+    await readFully(file, new Uint8Array(halves.buffer, 0, halves.byteLength), position + 2 * at, path);
+    for (let i = 0; i < halves.length; i++) bits[at + i] = widen(halves[i] as number);
+  }
+  return values;
+}
+
+/** The float32 bits of an IEEE half: subnormals become normal, infinities and NaN keep their payload. */
+function halfToFloatBits(half: number): number {
+  const sign = (half & 0x8000) << 16;
+  const exponent = (half >> 10) & 0x1f;
+  const fraction = half & 0x3ff;
+  if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13);
+  if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
+  if (fraction === 0) return sign;
+  // A subnormal is fraction · 2^-24; its leading one moves into the implicit place, and the exponent (bias 127) drops with it.
+  const shift = Math.clz32(fraction) - 21;
+  return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13);
+}
