@@ -73,7 +73,8 @@ export async function readFolder(path: string, options: FolderOptions): Promise<
   };
   await forEachConcurrent(files.length, decode, { onProgress, signal });
 
-  const labels = classNames && Int32Array.from(files, (file) => classNames.indexOf(topFolder(file)));
+  const classOf = new Map(classNames?.map((name, label) => [name, label]));
+  const labels = classNames && Int32Array.from(files, (file) => classOf.get(topFolder(file)) as number);
   return { images, shape, labels, classNames };
 }
 
@@ -95,17 +96,16 @@ async function classFolders(path: string, files: string[]): Promise<string[] | n
   return [...found].sort();
 }
 
-/** Relative paths of the images under `root`/`folder`, sorted by name at each level. `above` guards against link cycles. */
-async function listImages(root: string, folder = '', above: readonly string[] = []): Promise<string[]> {
+/** Adds the relative paths of the images under `root`/`folder`, sorted by name at each level. `above` guards against link cycles. */
+async function listImages(root: string, folder = '', files: string[] = [], above: readonly string[] = []): Promise<string[]> {
   const here = join(root, folder);
   const entries = await visibleEntries(here);
   const real = await realpath(here);
-  if (above.includes(real)) return [];
-  const files: string[] = [];
+  if (above.includes(real)) return files;
   for (const entry of entries) {
     const name = join(folder, entry.name);
     const isImage = extensions.has(extname(entry.name).toLowerCase());
-    if (await isFolder(join(root, name), entry)) files.push(...(await listImages(root, name, [...above, real])));
+    if (await isFolder(join(root, name), entry)) await listImages(root, name, files, [...above, real]);
     else if (isImage) files.push(name);
   }
   return files;

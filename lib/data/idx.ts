@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
 import * as v from 'valibot';
 import { DatasetError, FileFormatError } from '../errors.js';
 import { loadSharp } from '../files/sharp.js';
@@ -32,7 +32,7 @@ const unsignedLabels = 0x00000801;
  * Reads grey u8 images, and u8 labels if their path is given, from IDX files (the format of MNIST,
  * http://yann.lecun.com/exdb/mnist), plain or gzip.
  * @throws FileFormatError naming the file: wrong magic number, truncated, trailing bytes, broken gzip.
- * @throws DatasetError: a missing file, no images, as many labels as images not.
+ * @throws DatasetError: a missing file, no images, or not one label an image.
  */
 export async function readIdx(imagesPath: string, labelsPath?: string, options: IdxOptions = {}): Promise<Images> {
   requirePath(owner, 'imagesPath', imagesPath);
@@ -47,7 +47,7 @@ export async function readIdx(imagesPath: string, labelsPath?: string, options: 
     if (extents[0] !== count) {
       throw new DatasetError(`${owner}: ${labelsPath} holds ${extents[0]} labels, ${imagesPath} ${count} images`);
     }
-    labels = Int32Array.from(values);
+    labels = new Int32Array(values);
   }
   loading.signal?.throwIfAborted();
   const stored: Images = { images: file.values, shape: [count, height, width, 1], labels, classNames: null };
@@ -120,10 +120,24 @@ async function readPlainOrGzip(path: string): Promise<Buffer> {
   }
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   try {
-    return await promisify(gunzip)(bytes);
+    return await decompress(bytes);
   } catch (cause) {
     throw new FileFormatError(`${owner}: cannot decompress ${path}: ${reason(cause)}`, { cause });
   }
+}
+
+/** Like zlib's `gunzip`, which joins its pieces in one go. */
+async function decompress(bytes: Buffer): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  await pipeline([bytes], createGunzip({ chunkSize: 1 << 18 }), async (stream: AsyncIterable<Buffer>) => {
+    for await (const piece of stream) pieces.push(piece);
+  });
+  const whole = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  await forEachInSlices(pieces.length, (index) => {
+    at += (pieces[index] as Buffer).copy(whole, at);
+  });
+  return whole;
 }
 
 const hexadecimal = (value: number) => `0x${value.toString(16).padStart(8, '0')}`;
