@@ -40,8 +40,9 @@ class Primitives {
 };
 
 // C [m, n] = alpha · op(A) op(B) + beta · C, row-major with the leading dimensions given; op transposes where 'T'.
-// Runs on the calling thread alone inside a parallel region, else on the whole team.
-void gemm(char op_a, char op_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
-          const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
+// Runs on the calling thread alone inside a parallel region, else on the whole team. Returns false, and does not throw,
+// when oneDNN lacks memory for its own buffers.
+[[nodiscard]] bool gemm(char op_a, char op_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+                        const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
 }  // namespace diffusion::cpu
