@@ -1,0 +1,52 @@
+#include "cpu/runtime/stream.h"
+
+#include <cstdlib>
+
+#include "core/error.h"
+#include "cpu/runtime/primitives.h"
+
+namespace diffusion {
+
+namespace cpu {
+
+Scratch::~Scratch() {
+  for (Block& block : blocks_) {
+    std::free(block.data);
+    if (block.data != nullptr && options_.account != nullptr)
+      options_.account(options_.context, -static_cast<int64_t>(block.bytes));
+  }
+}
+
+void* Scratch::get(int slot, size_t bytes) {
+  constexpr size_t kPage = 4096;
+  Block& block = blocks_[static_cast<size_t>(slot)];
+  if (block.data != nullptr && bytes <= block.bytes) return block.data;
+
+  const auto account = [this](int64_t change) {
+    return options_.account == nullptr || options_.account(options_.context, change);
+  };
+  if (block.data != nullptr) {
+    std::free(block.data);
+    account(-static_cast<int64_t>(block.bytes));
+    block = {};
+  }
+  const size_t rounded = (bytes + kPage - 1) / kPage * kPage + (bytes == 0 ? kPage : 0);
+  if (!account(static_cast<int64_t>(rounded)))
+    fail(code::out_of_memory, "the memory limit does not leave %zu bytes for an operation's scratch memory", rounded);
+  block.data = std::aligned_alloc(64, rounded);
+  if (block.data == nullptr) {
+    account(-static_cast<int64_t>(rounded));
+    fail(code::out_of_memory, "the system does not give %zu bytes for an operation's scratch memory", rounded);
+  }
+  block.bytes = rounded;
+  return block.data;
+}
+
+}  // namespace cpu
+
+Stream::Stream(const OpenOptions& options)
+    : threads(options.threads), scratch(options), primitives(std::make_unique<cpu::Primitives>(scratch)) {}
+
+Stream::~Stream() = default;
+
+}  // namespace diffusion
