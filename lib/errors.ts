@@ -91,3 +91,19 @@ export class NonFiniteError extends DiffusionError {
     super('ERR_NON_FINITE', message, options);
   }
 }
+
+const classes = {
+  ERR_SHAPE: ShapeError,
+  ERR_DTYPE: DTypeError,
+  ERR_OPTION: OptionError,
+  ERR_DISPOSED: DisposedError,
+  ERR_DEVICE_MISMATCH: DeviceMismatchError,
+  ERR_DEVICE: DeviceError,
+  ERR_OUT_OF_MEMORY: OutOfMemoryError,
+} as const;
+
+/** The error for a code that native code reports; unknown codes are device errors. */
+export function errorFromCode(code: string, message: string): DiffusionError {
+  const Class = classes[code as keyof typeof classes] ?? DeviceError;
+  return new Class(message);
+}

@@ -27,6 +27,8 @@ export function parseOptions<const S extends v.GenericSchema>(owner: string, sch
     const known = 'entries' in schema ? Object.keys(schema.entries as object).join(', ') : '';
     throw new OptionError(`${owner}: unknown option '${path}'${known ? `; known options are ${known}` : ''}`);
   }
+  if (issue.type === 'strict_object' && issue.received === 'undefined')
+    throw new OptionError(`${owner}: option '${path}' is required`);
   throw new OptionError(`${owner}: option '${path}' must be ${expectation(issue)}, got ${show(issue.input)}`);
 }
 
@@ -66,6 +68,6 @@ export const oneOf = <const T extends readonly string[]>(...values: T) =>
 
 export const boolean = () => v.boolean('true or false');
 export const string = () => v.string('a string');
-export const instance = <C extends abstract new (...args: never[]) => unknown>(constructor: C, text: string) =>
-  v.custom<InstanceType<C>>((value) => value instanceof constructor, text);
+export const instance = <C extends abstract new (...args: never[]) => unknown>(type: C, text: string) =>
+  v.custom<InstanceType<C>>((value) => value instanceof type, text);
 export const signal = () => instance(AbortSignal, 'an AbortSignal');

@@ -2,8 +2,8 @@
 // needs no registration, its place says how it is compiled.
 //
 //   addon  native/addon/**/*.cc and native/core/**/*.cc    diffusion_native.node
-//   cpu    native/cpu/**/*.cc except native/cpu/isa        libdiffusion_cpu.so, once, baseline instructions
-//   isa    native/cpu/isa/*.cc                             libdiffusion_cpu.so, once for each instruction level
+//   cpu    native/cpu/runtime/*.cc                         libdiffusion_cpu.so, once, baseline instructions
+//   isa    native/cpu/*.cc                                 libdiffusion_cpu.so, once for each instruction level
 //
 // Usage: node scripts/native-sources.cjs <group>, one path a line, relative to the package root.
 const { readdirSync } = require('node:fs');
@@ -21,8 +21,8 @@ function filesBelow(folder, extensions) {
 
 const groups = {
   addon: () => [...filesBelow('native/addon', ['.cc']), ...filesBelow('native/core', ['.cc'])],
-  cpu: () => filesBelow('native/cpu', ['.cc']).filter((path) => !path.startsWith('native/cpu/isa/')),
-  isa: () => filesBelow('native/cpu/isa', ['.cc']),
+  cpu: () => filesBelow('native/cpu/runtime', ['.cc']),
+  isa: () => filesBelow('native/cpu', ['.cc']).filter((path) => !path.startsWith('native/cpu/runtime/')),
 };
 
 module.exports = { filesBelow, groups };

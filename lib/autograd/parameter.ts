@@ -1,0 +1,138 @@
+import type { Device } from '../device.js';
+import { ShapeError } from '../errors.js';
+import { permute, sizeOf, type Tensor } from '../tensor.js';
+
+/** How PyTorch's order of a parameter's axes becomes the engine's: axis a of the engine's is axis `order[a]` of PyTorch's. */
+const engineOrder: Record<ParameterKind, readonly number[] | null> = {
+  conv: [2, 3, 1, 0], // [out, in, kh, kw] → [kh, kw, in, out]
+  linear: [1, 0], // [out, in] → [in, out]
+  plain: null,
+};
+
+/** Which axes a parameter has; decides its layout in memory. */
+export type ParameterKind = 'conv' | 'linear' | 'plain';
+
+/** A trained tensor and its gradient. `shape`, `read`, `readGrad` and `write` use PyTorch's layout, `value` and `grad` the engine's. */
+export class Parameter {
+  readonly name: string;
+  /** PyTorch's shape: conv [out, in, kh, kw], linear [out, in]. */
+  readonly shape: readonly number[];
+  readonly kind: ParameterKind;
+  readonly value: Tensor;
+  readonly #grad: Tensor;
+  /** The gradient counts as zero, whatever its memory holds: the next contribution overwrites. */
+  #isZero = true;
+
+  /** `value` and `grad` are taken over; both in the engine's layout. @internal */
+  constructor(name: string, shape: readonly number[], kind: ParameterKind, value: Tensor, grad: Tensor) {
+    this.name = name;
+    this.shape = shape;
+    this.kind = kind;
+    this.value = value;
+    this.#grad = grad;
+    value.edge = this;
+  }
+
+  get device(): Device {
+    return this.value.device;
+  }
+
+  /** The gradient summed since the last `zeroGrad`, in the engine's layout. */
+  get grad(): Tensor {
+    if (this.#isZero) {
+      this.device.native.fill(this.#grad.handle, 0);
+      this.#isZero = false;
+    }
+    return this.#grad;
+  }
+
+  /** Forgets the gradient; no memory is touched. */
+  zeroGrad(): void {
+    this.#isZero = true;
+  }
+
+  /** Where an operation writes its contribution by itself; `accumulate` says whether to add or to overwrite. @internal */
+  sink(): { target: Tensor; accumulate: boolean } {
+    const accumulate = !this.#isZero;
+    this.#isZero = false;
+    return { target: this.#grad, accumulate };
+  }
+
+  /** Adds `gradient` and disposes it. @internal */
+  accumulate(gradient: Tensor): void {
+    const { target, accumulate } = this.sink();
+    const { native } = this.device;
+    if (accumulate) native.add(target.handle, gradient.handle, target.handle);
+    else native.cast(gradient.handle, target.handle);
+    gradient.dispose();
+  }
+
+  /** The values, in PyTorch's layout. */
+  read(): Promise<Float32Array> {
+    return readParameter(this, this.value);
+  }
+
+  /** The gradient, in PyTorch's layout. */
+  readGrad(): Promise<Float32Array> {
+    return readParameter(this, this.grad);
+  }
+
+  /** Replaces the values, given in PyTorch's layout. */
+  write(values: Float32Array): void {
+    if (!(values instanceof Float32Array) || values.length !== sizeOf(this.shape))
+      throw new ShapeError(
+        `${this.name}: write needs a Float32Array of ${sizeOf(this.shape)} elements for shape [${this.shape}]`,
+      );
+    writeParameter(this, this.value, values);
+  }
+}
+
+/** Four axes, as `permute` wants them, with ones in front. */
+function fourAxes(shape: readonly number[], order: readonly number[]): { shape: number[]; order: number[] } {
+  const missing = 4 - shape.length;
+  return {
+    shape: [...new Array<number>(missing).fill(1), ...shape],
+    order: [...new Array(missing).keys(), ...order.map((axis) => axis + missing)],
+  };
+}
+
+/** The engine's shape of a parameter. @internal */
+export function engineShape(shape: readonly number[], kind: ParameterKind): number[] {
+  const order = engineOrder[kind];
+  return order ? permute(shape, order) : [...shape];
+}
+
+/** Reads a tensor laid out like `parameter.value` (its gradient, an average) in PyTorch's layout. @internal */
+export async function readParameter(parameter: Parameter, tensor: Tensor): Promise<Float32Array> {
+  const order = engineOrder[parameter.kind];
+  if (!order) return (await tensor.read()) as Float32Array;
+  const back = order.map((_, axis) => order.indexOf(axis));
+  const { device } = parameter;
+  const four = fourAxes(tensor.shape, back);
+  const reading = device.unscoped(() => {
+    const source = tensor.alias(four.shape);
+    const permuted = device.empty(permute(four.shape, four.order), 'f32');
+    device.native.permute(source.handle, permuted.handle, ...four.order);
+    const values = permuted.read();
+    source.dispose();
+    permuted.dispose();
+    return values;
+  });
+  return (await reading) as Float32Array;
+}
+
+/** Writes PyTorch-ordered values into a tensor laid out like `parameter.value`. @internal */
+export function writeParameter(parameter: Parameter, tensor: Tensor, values: Float32Array): void {
+  const order = engineOrder[parameter.kind];
+  if (!order) return tensor.write(values);
+  const { device } = parameter;
+  device.unscoped(() => {
+    const four = fourAxes(parameter.shape, order);
+    const staged = device.tensor(values, four.shape);
+    const target = tensor.alias(permute(four.shape, four.order));
+    device.native.permute(staged.handle, target.handle, ...four.order);
+    staged.dispose();
+    target.dispose();
+  });
+  tensor.cell.version++;
+}

@@ -1,0 +1,184 @@
+import { OptionError, ShapeError } from '../errors.js';
+import { add } from '../ops/elementwise.js';
+import { sizeOf, Tensor } from '../tensor.js';
+import type { Parameter } from './parameter.js';
+
+/** What a tensor was computed from: an operation on the tape, or a parameter. */
+export type Edge = TapeNode | Parameter;
+
+/** The gradient with respect to each input, in their order; null where none is wanted or it has been delivered already. */
+export type Backward = (dy: Tensor) => readonly (Tensor | null)[];
+
+/** One operation of the graph that hangs off a tensor. */
+export class TapeNode {
+  /** @internal */
+  freed = false;
+
+  constructor(
+    readonly operation: string,
+    readonly shape: readonly number[],
+    readonly inputs: readonly (Edge | null)[],
+    readonly saved: readonly Saved[],
+    readonly backward: Backward,
+  ) {}
+
+  free(): void {
+    this.freed = true;
+    for (const saved of this.saved) saved.dispose();
+  }
+}
+
+/** A tensor kept for the backward pass: its own handle, and the count of writes at the time. */
+export class Saved {
+  readonly #alias: Tensor;
+  readonly #version: number;
+
+  constructor(tensor: Tensor) {
+    this.#alias = tensor.device.unscoped(() => tensor.alias());
+    this.#version = tensor.cell.version;
+  }
+
+  /** Throws OptionError when the tensor has been written in place since. */
+  get(operation: string): Tensor {
+    if (this.#alias.cell.version !== this.#version)
+      throw new OptionError(
+        `backward: a tensor of shape [${this.#alias.shape}] that ${operation} saved was written in place before backward`,
+      );
+    return this.#alias;
+  }
+
+  dispose(): void {
+    this.#alias.dispose();
+  }
+}
+
+let taping = true;
+
+/** Whether operations are recorded for gradients just now. */
+export function isTaping(): boolean {
+  return taping;
+}
+
+/** Runs `body` with nothing recorded for gradients. The function must not be async. */
+export function noGrad<T>(body: () => T): T {
+  return withTaping(false, body);
+}
+
+/** @internal */
+export function withTaping<T>(on: boolean, body: () => T): T {
+  const before = taping;
+  taping = on;
+  try {
+    const result = body();
+    if (result instanceof Promise) {
+      result.catch(() => {});
+      throw new OptionError('noGrad: the function must not be async: what follows an await would be recorded');
+    }
+    return result;
+  } finally {
+    taping = before;
+  }
+}
+
+/** Whether an operation on these inputs must be taped. */
+export function wantsGradient(...inputs: (Tensor | null | undefined)[]): boolean {
+  return taping && inputs.some((input) => input?.edge);
+}
+
+/**
+ * Hangs the graph of an operation off its output, when an input wants gradients. `saved` are the tensors that the backward
+ * pass reads; it gets them back in their order. The backward function runs inside a scope: what it returns is kept.
+ */
+export function tape(
+  operation: string,
+  output: Tensor,
+  inputs: readonly (Tensor | null | undefined)[],
+  saved: readonly (Tensor | null | undefined)[],
+  backward: (dy: Tensor, saved: Tensor[]) => readonly (Tensor | null)[],
+): Tensor {
+  if (!wantsGradient(...inputs)) return output;
+  const kept = saved.map((tensor) => (tensor ? new Saved(tensor) : null));
+  output.edge = new TapeNode(
+    operation,
+    output.shape,
+    inputs.map((input) => input?.edge ?? null),
+    kept.filter((one) => one !== null),
+    (dy) =>
+      backward(
+        dy,
+        kept.map((one) => one?.get(operation) as Tensor),
+      ),
+  );
+  return output;
+}
+
+/** Operations in an order in which each comes after all that use its output. */
+function reversedOrder(root: TapeNode): TapeNode[] {
+  const order: TapeNode[] = [];
+  const seen = new Set<TapeNode>();
+  const stack: { node: TapeNode; next: number }[] = [{ node: root, next: 0 }];
+  seen.add(root);
+  while (stack.length > 0) {
+    const top = stack[stack.length - 1] as { node: TapeNode; next: number };
+    const input = top.node.inputs[top.next++];
+    if (input instanceof TapeNode && !seen.has(input)) {
+      seen.add(input);
+      stack.push({ node: input, next: 0 });
+    } else if (top.next > top.node.inputs.length) {
+      order.push(top.node);
+      stack.pop();
+    }
+  }
+  return order.reverse();
+}
+
+/**
+ * Sums the gradient of `loss` (one value) into `Parameter.grad` of every parameter that it depends on, and frees the graph.
+ * Throws ShapeError when the loss is not one value, OptionError when it has no graph or a saved tensor was written since.
+ */
+export function backward(loss: Tensor): void {
+  if (!(loss instanceof Tensor)) throw new OptionError('backward: a Tensor is needed');
+  const { edge, device } = loss;
+  if (sizeOf(loss.shape) !== 1) throw new ShapeError(`backward: the loss must hold one value, got shape [${loss.shape}]`);
+  if (edge === null)
+    throw new OptionError('backward: the loss does not depend on any parameter (was it computed inside noGrad?)');
+  if (!(edge instanceof TapeNode)) {
+    edge.accumulate(device.full(loss.shape, 1));
+    return;
+  }
+  const order = reversedOrder(edge);
+  if (order.some((node) => node.freed)) throw new OptionError('backward: this graph has been used by backward already');
+  for (const node of order) for (const saved of node.saved) saved.get(node.operation);
+  const gradients = new Map<Edge, Tensor>();
+  withTaping(false, () =>
+    device.unscoped(() => {
+      gradients.set(edge, device.full(loss.shape, 1));
+      for (const node of order) {
+        const dy = gradients.get(node);
+        gradients.delete(node);
+        if (dy) {
+          const inputGradients = device.scope(() => node.backward(dy));
+          for (const [i, gradient] of inputGradients.entries())
+            if (gradient) deliver(node.inputs[i] ?? null, gradient, gradients);
+          if (!inputGradients.includes(dy)) dy.dispose();
+        }
+        node.free();
+      }
+    }),
+  );
+  loss.edge = null;
+}
+
+function deliver(edge: Edge | null, gradient: Tensor, gradients: Map<Edge, Tensor>): void {
+  if (edge === null) gradient.dispose();
+  else if (!(edge instanceof TapeNode)) edge.accumulate(gradient);
+  else {
+    const sofar = gradients.get(edge);
+    if (!sofar) gradients.set(edge, gradient);
+    else {
+      gradients.set(edge, add(sofar, gradient));
+      sofar.dispose();
+      gradient.dispose();
+    }
+  }
+}

@@ -1,0 +1,252 @@
+import { randomInt } from 'node:crypto';
+import * as v from 'valibot';
+import { type DeviceInfo, resolveDevice } from './deviceList.js';
+import { DeviceError, DisposedError, OptionError, ShapeError } from './errors.js';
+import { addon, completion, type DataArray, type DType, dtypes, type Handle, type NativeAddon } from './native.js';
+import { integer, parseOptions } from './options.js';
+import { Program } from './program.js';
+import { type Seed, toRng } from './random.js';
+import { keptTensors } from './scope.js';
+import { checkDType, checkShape, dtypeOf, type Layout, permute, sizeOf, Tensor, toArray } from './tensor.js';
+
+/** Options of `openDevice`. */
+export interface OpenDeviceOptions {
+  /** CPU threads that compute; by default all that the process may use. */
+  threads?: number;
+  /** Most bytes that this device may hold; by default what the machine (or its container) has free. */
+  memoryLimit?: number;
+}
+
+const openSchema = v.strictObject({ threads: v.optional(integer(1, 1024)), memoryLimit: v.optional(integer(1)) });
+const tensorSchema = v.strictObject({
+  dtype: v.optional(v.unknown()),
+  layout: v.optional(v.picklist(['nhwc', 'nchw'], "'nhwc' or 'nchw'")),
+});
+const randnSchema = v.strictObject({ seed: v.optional(v.unknown()), stream: v.optional(v.unknown()) });
+
+interface Owned {
+  device: Device;
+  handle: Handle;
+}
+
+/** Frees what was forgotten: the net below `dispose`, `using` and `scope`. */
+const forgotten = new FinalizationRegistry<Owned>(({ device, handle }) => device.releaseForgotten(handle));
+
+/**
+ * An open device: its own native thread and an ordered queue. Calls enqueue and return at once; `read`, `synchronize` and
+ * `close` wait, as promises. Everything enqueued but not yet run is lost when the process exits.
+ */
+export class Device {
+  readonly info: DeviceInfo;
+  /** @internal */
+  readonly native: NativeAddon;
+  /** @internal */
+  recording = false;
+  readonly #id: number;
+  #closing: Promise<void> | null = null;
+  readonly #scopes: Set<Tensor>[] = [];
+  #seedState: Tensor | null = null;
+
+  /** @internal Use `openDevice`. */
+  constructor(native: NativeAddon, id: number, info: DeviceInfo) {
+    this.native = native;
+    this.#id = id;
+    this.info = info;
+  }
+
+  get closed(): boolean {
+    return this.#closing !== null;
+  }
+
+  /** A tensor with these values. With `layout: 'nchw'` the given shape is the data's; the tensor's own is NHWC. */
+  tensor(
+    data: DataArray | readonly number[],
+    shape: readonly number[],
+    options: { dtype?: DType; layout?: Layout } = {},
+  ): Tensor {
+    const { dtype: asked, layout } = parseOptions('tensor', tensorSchema, options);
+    if (asked !== undefined) checkDType('tensor', asked);
+    checkShape('tensor', shape);
+    const array = toArray('tensor', data, asked as DType | undefined);
+    if (array.length !== sizeOf(shape))
+      throw new ShapeError(`tensor: shape [${shape}] has ${sizeOf(shape)} elements, the data ${array.length}`);
+    if (layout === 'nchw' && shape.length !== 4) throw new ShapeError(`tensor: layout 'nchw' needs four axes, got [${shape}]`);
+    const own = layout === 'nchw' ? permute(shape, [0, 2, 3, 1]) : [...shape];
+    const tensor = this.empty(own, (asked as DType | undefined) ?? dtypeOf(array));
+    tensor.write(array, { layout });
+    tensor.cell.version = 0;
+    return tensor;
+  }
+
+  /** A tensor of zeros. */
+  zeros(shape: readonly number[], options: { dtype?: DType } = {}): Tensor {
+    return this.full(shape, 0, options);
+  }
+
+  /** A tensor that holds `value` everywhere. */
+  full(shape: readonly number[], value: number, options: { dtype?: DType } = {}): Tensor {
+    const { dtype = 'f32' } = parseOptions('full', v.strictObject({ dtype: v.optional(v.unknown()) }), options) as {
+      dtype?: DType;
+    };
+    checkShape('full', shape);
+    checkDType('full', dtype);
+    if (typeof value !== 'number') throw new OptionError(`full: the value must be a number, got ${String(value)}`);
+    const tensor = this.empty([...shape], dtype);
+    this.native.fill(tensor.handle, value);
+    return tensor;
+  }
+
+  /** Standard normal values, f32: sample n is drawn by (seed, stream, n, element). Without a seed the device's own advances. */
+  randn(shape: readonly number[], options: { seed?: Seed; stream?: number } = {}): Tensor {
+    const rng = toRng('randn', this, parseOptions('randn', randnSchema, options) as { seed?: Seed; stream?: number });
+    checkShape('randn', shape);
+    const tensor = this.empty([...shape], 'f32');
+    this.native.randomNormal(tensor.handle, ...rng.fields);
+    rng.advance();
+    return tensor;
+  }
+
+  /** Uninitialised memory. @internal */
+  empty(shape: readonly number[], dtype: DType): Tensor {
+    this.#check();
+    return new Tensor(this, this.native.allocate(this.#id, dtypes[dtype], ...shape), shape, dtype);
+  }
+
+  /** Runs `body`; every tensor made inside is disposed on leaving, except those that it returns (plain containers are walked). */
+  scope<T>(body: () => T): T {
+    const made = new Set<Tensor>();
+    this.#scopes.push(made);
+    let kept: Set<Tensor> = new Set();
+    try {
+      const result = body();
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new OptionError('scope: the function must not be async: what it makes after an await would escape');
+      }
+      kept = keptTensors(result);
+      return result;
+    } finally {
+      this.#scopes.pop();
+      const outer = this.#scopes.at(-1);
+      for (const tensor of made) {
+        if (kept.has(tensor)) outer?.add(tensor);
+        else tensor.dispose();
+      }
+    }
+  }
+
+  /**
+   * Executes `body` once and records its operations; `program.run()` executes them again without JavaScript. Tensors made
+   * inside that are still alive afterwards are overwritten by each run. Reading inside is an error.
+   */
+  record<T>(body: () => T): Program<T> {
+    this.#check();
+    if (this.recording) throw new DeviceError('record: a recording is already under way on this device');
+    this.native.beginRecording(this.#id);
+    this.recording = true;
+    try {
+      const result = body();
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new OptionError('record: the function must not be async');
+      }
+      this.recording = false;
+      return new Program(this, this.native.endRecording(this.#id), result);
+    } catch (error) {
+      if (this.recording) {
+        this.recording = false;
+        this.native.abandonRecording(this.#id);
+      }
+      throw error;
+    }
+  }
+
+  /** What `body` makes belongs to no scope; it disposes by itself. @internal */
+  unscoped<T>(body: () => T): T {
+    const scopes = this.#scopes.splice(0);
+    try {
+      return body();
+    } finally {
+      this.#scopes.push(...scopes);
+    }
+  }
+
+  /** What `body` allocates and enqueues is not part of a recording under way, and outlives every scope. @internal */
+  outsideRecording<T>(body: () => T): T {
+    const wasRecording = this.recording;
+    if (wasRecording) this.native.pauseRecording(this.#id);
+    this.recording = false;
+    try {
+      return this.unscoped(body);
+    } finally {
+      this.recording = wasRecording;
+      if (wasRecording) this.native.resumeRecording(this.#id);
+    }
+  }
+
+  /** The state of the device's own random stream: i32 [4], advanced by each draw without a seed. @internal */
+  seedState(): Tensor {
+    this.#seedState ??= this.outsideRecording(() =>
+      this.tensor(Int32Array.of(randomInt(2 ** 32) | 0, randomInt(2 ** 32) | 0, 0, 0), [4]),
+    );
+    return this.#seedState;
+  }
+
+  /** Resolves when everything enqueued so far has run. */
+  async synchronize(): Promise<void> {
+    this.#check();
+    await completion(this.native.synchronize(this.#id));
+  }
+
+  /** Bytes in use by tensors now, at most so far, and held from the system. */
+  memory(): { usedBytes: number; peakBytes: number; reservedBytes: number } {
+    this.#check();
+    const [usedBytes, peakBytes, reservedBytes] = this.native.memory(this.#id);
+    return { usedBytes, peakBytes, reservedBytes };
+  }
+
+  /** Lets what is enqueued finish, then frees the device; its tensors become unusable. Closing twice is harmless. */
+  close(): Promise<void> {
+    this.#closing ??= completion(this.native.synchronize(this.#id))
+      .catch(() => {}) // a device that could not be opened has nothing left to finish
+      .then(() => this.native.destroy(this.#id));
+    return this.#closing;
+  }
+
+  #check(): void {
+    if (this.#closing) throw new DisposedError(`device '${this.info.id}' is closed`);
+  }
+
+  /** @internal */
+  adopt(tensor: Tensor, handle: Handle): void {
+    forgotten.register(tensor, { device: this, handle }, tensor);
+    this.#scopes.at(-1)?.add(tensor);
+  }
+
+  /** @internal */
+  disown(tensor: Tensor, handle: Handle): void {
+    forgotten.unregister(tensor);
+    if (this.#closing === null) this.native.release(handle);
+  }
+
+  /** @internal */
+  releaseForgotten(handle: Handle): void {
+    if (this.#closing === null) this.native.release(handle);
+  }
+}
+
+/**
+ * Opens a device: 'auto' (the first CUDA device that works, else the CPU; `device.info.reason` says why), 'cpu', 'cuda', 'cuda:1'.
+ * Throws DeviceError when the asked-for device is not there.
+ */
+export async function openDevice(id = 'auto', options: OpenDeviceOptions = {}): Promise<Device> {
+  const { threads = 0, memoryLimit = 0 } = parseOptions('openDevice', openSchema, options);
+  const { library, ordinal, info } = resolveDevice(id);
+  const native = addon();
+  const device = new Device(native, native.open(library, ordinal, threads, memoryLimit), {
+    ...info,
+    threads: threads || info.threads,
+  });
+  await device.synchronize(); // reports a backend that cannot open
+  return device;
+}

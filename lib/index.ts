@@ -1,0 +1,11 @@
+export { Parameter } from './autograd/parameter.js';
+export { backward, noGrad } from './autograd/tape.js';
+export { ImageDataset } from './data/dataset.js';
+export { Device, type OpenDeviceOptions, openDevice } from './device.js';
+export { type DeviceInfo, listDevices } from './deviceList.js';
+export { NoiseSchedule } from './diffusion/schedule.js';
+export * from './errors.js';
+export type { DataArray, DType } from './native.js';
+export { Program } from './program.js';
+export type { Seed } from './random.js';
+export { type Layout, Tensor } from './tensor.js';

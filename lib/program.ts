@@ -1,0 +1,40 @@
+import type { Device } from './device.js';
+import { DisposedError } from './errors.js';
+
+const forgotten = new FinalizationRegistry<{ device: Device; id: number }>(({ device, id }) => {
+  if (!device.closed) device.native.releaseProgram(id);
+});
+
+/** A recorded list of operations. Keeps everything that it touches until `dispose()`. */
+export class Program<T = unknown> {
+  readonly device: Device;
+  /** What the recorded function returned; tensors in it hold the values of the last run. */
+  readonly result: T;
+  #id: number;
+
+  /** @internal Use `device.record`. */
+  constructor(device: Device, id: number, result: T) {
+    this.device = device;
+    this.#id = id;
+    this.result = result;
+    forgotten.register(this, { device, id }, this);
+  }
+
+  /** Enqueues all of it again, on the tensors it was recorded with. */
+  run(): void {
+    if (this.#id === 0) throw new DisposedError('program: run() after dispose()');
+    if (this.device.closed) throw new DisposedError(`program: device '${this.device.info.id}' is closed`);
+    this.device.native.runProgram(this.#id);
+  }
+
+  dispose(): void {
+    if (this.#id === 0) return;
+    forgotten.unregister(this);
+    if (!this.device.closed) this.device.native.releaseProgram(this.#id);
+    this.#id = 0;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

@@ -1,0 +1,199 @@
+import type { Edge } from './autograd/tape.js';
+import type { Device } from './device.js';
+import { DisposedError, DTypeError, OptionError, ShapeError } from './errors.js';
+import { completion, type DataArray, type DType, dtypes, type Handle } from './native.js';
+import { show } from './options.js';
+
+/** Order of the axes of an image in memory: NHWC is the engine's own. */
+export type Layout = 'nhwc' | 'nchw';
+
+/** Uploads up to this size are copied at once; larger ones are read by the executor, so that the event loop does not wait. */
+const copiedAtOnce = 1 << 20;
+
+/**
+ * A dense array on a device. Operations return new tensors at once and compute them later, in order. `dispose()` drops this
+ * handle only: recorded graphs, pending reads and programs keep what they use.
+ */
+export class Tensor {
+  readonly device: Device;
+  /** Sizes of the axes; images are [batch, height, width, channels]. */
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+  /** How it was computed, while gradients are wanted. @internal */
+  edge: Edge | null = null;
+  /** Shared by all handles to the same memory; counts writes in place. @internal */
+  readonly cell: { version: number };
+  #handle: Handle;
+
+  /** @internal Use `device.tensor` and the operations. */
+  constructor(device: Device, handle: Handle, shape: readonly number[], dtype: DType, cell = { version: 0 }) {
+    this.device = device;
+    this.#handle = handle;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.cell = cell;
+    device.adopt(this, handle);
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  get disposed(): boolean {
+    return this.#handle === 0;
+  }
+
+  /** The native name. @internal */
+  get handle(): Handle {
+    if (this.#handle === 0) throw new DisposedError(`a tensor of shape [${this.shape}] was used after dispose()`);
+    return this.#handle;
+  }
+
+  /**
+   * The values, once everything enqueued before has run: Float32Array for f32 and bf16, Uint8Array for u8, Int32Array for i32.
+   * Rejects with the first failure among the operations that it depends on.
+   */
+  async read(options: { layout?: Layout } = {}): Promise<DataArray> {
+    const values = this.#read(options);
+    return values;
+  }
+
+  #read(options: { layout?: Layout }): Promise<DataArray> {
+    const { native } = this.device;
+    const layout = checkLayout('read', options.layout, this.shape);
+    let source: Tensor = this;
+    const temporaries: Tensor[] = [];
+    if (this.dtype === 'bf16') {
+      source = this.device.empty(this.shape, 'f32');
+      temporaries.push(source);
+      native.cast(this.handle, source.handle);
+    }
+    if (layout === 'nchw') {
+      const permuted = this.device.empty(permute(this.shape, [0, 3, 1, 2]), source.dtype);
+      temporaries.push(permuted);
+      native.permute(source.handle, permuted.handle, 0, 3, 1, 2);
+      source = permuted;
+    }
+    const values = new arrayOf[source.dtype](source.size);
+    const done = completion(native.download(source.handle, values), values);
+    for (const temporary of temporaries) temporary.dispose();
+    return done.then(() => values);
+  }
+
+  /**
+   * Replaces the contents; `data` has as many elements as the tensor. Arrays beyond 1 MB are read until the next
+   * `await` of `read` or `synchronize` has passed: leave them unchanged until then.
+   */
+  write(data: ArrayLike<number> | DataArray, options: { layout?: Layout } = {}): void {
+    const layout = checkLayout('write', options.layout, this.shape);
+    const array = toArray('write', data, this.dtype);
+    if (array.length !== this.size)
+      throw new ShapeError(`write: the tensor has shape [${this.shape}] (${this.size} elements), got ${array.length} elements`);
+    const natural = dtypeOf(array);
+    const { native } = this.device;
+    if (layout === 'nhwc' && natural === this.dtype) this.#upload(array);
+    else {
+      const staged = this.device.empty(layout === 'nchw' ? permute(this.shape, [0, 3, 1, 2]) : this.shape, natural);
+      staged.#upload(array);
+      if (layout === 'nchw') {
+        const ordered = natural === this.dtype ? this : this.device.empty(this.shape, natural);
+        native.permute(staged.handle, ordered.handle, 0, 2, 3, 1);
+        if (ordered !== this) {
+          native.cast(ordered.handle, this.handle);
+          ordered.dispose();
+        }
+      } else native.cast(staged.handle, this.handle);
+      staged.dispose();
+    }
+    this.cell.version++;
+  }
+
+  #upload(array: DataArray): void {
+    if (array.byteLength <= copiedAtOnce || this.device.recording) this.device.native.upload(this.handle, array);
+    else completion(this.device.native.uploadInPlace(this.handle, array), array).catch(() => {}); // a fault shows when the tensor is read
+  }
+
+  /** Another handle to the same memory, with another shape of as many elements. Not taped. @internal */
+  alias(shape: readonly number[] = this.shape, firstElement = 0): Tensor {
+    return new Tensor(this.device, this.device.native.alias(this.handle, firstElement, ...shape), shape, this.dtype, this.cell);
+  }
+
+  /** Writes a picture of this batch of images in [-1, 1], `columns` a row. Shape [n, h, w, c] with 1, 3 or 4 channels. */
+  async savePng(path: string, options: { columns?: number; scale?: number } = {}): Promise<void> {
+    const { saveImageGrid } = await import('./files/png.js');
+    if (this.shape.length !== 4) throw new ShapeError(`savePng: a batch of images [n, h, w, c] is needed, got [${this.shape}]`);
+    if (this.dtype !== 'f32' && this.dtype !== 'bf16')
+      throw new DTypeError(`savePng: values in [-1, 1] are needed, got ${this.dtype}`);
+    await saveImageGrid(path, (await this.read()) as Float32Array, this.shape as [number, number, number, number], options);
+  }
+
+  /** Drops this handle; a second call does nothing. */
+  dispose(): void {
+    if (this.#handle === 0) return;
+    const handle = this.#handle;
+    this.#handle = 0;
+    this.edge = null;
+    this.device.disown(this, handle);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+const arrayOf = { f32: Float32Array, bf16: Float32Array, u8: Uint8Array, i32: Int32Array } as const;
+
+/** Product of the axes. */
+export function sizeOf(shape: readonly number[]): number {
+  let size = 1;
+  for (const axis of shape) size *= axis;
+  return size;
+}
+
+/** The axes in another order: axis a of the result is axis `order[a]`. */
+export function permute(shape: readonly number[], order: readonly number[]): number[] {
+  return order.map((axis) => shape[axis] as number);
+}
+
+/** Throws ShapeError unless every axis is a positive integer and there are one to six of them. */
+export function checkShape(operation: string, shape: unknown): asserts shape is readonly number[] {
+  const good =
+    Array.isArray(shape) &&
+    shape.length >= 1 &&
+    shape.length <= 6 &&
+    shape.every((axis) => Number.isSafeInteger(axis) && axis >= 1);
+  if (!good) throw new ShapeError(`${operation}: a shape is one to six positive integers, got ${show(shape)}`);
+}
+
+export function checkDType(operation: string, dtype: unknown): asserts dtype is DType {
+  if (typeof dtype !== 'string' || !Object.hasOwn(dtypes, dtype))
+    throw new DTypeError(`${operation}: dtype must be one of ${Object.keys(dtypes).join(', ')}, got ${show(dtype)}`);
+}
+
+function checkLayout(operation: string, layout: unknown, shape: readonly number[]): Layout {
+  if (layout === undefined || layout === 'nhwc') return 'nhwc';
+  if (layout !== 'nchw') throw new OptionError(`${operation}: option 'layout' must be 'nhwc' or 'nchw', got ${show(layout)}`);
+  if (shape.length !== 4) throw new ShapeError(`${operation}: layout 'nchw' needs four axes, the shape is [${shape}]`);
+  return 'nchw';
+}
+
+/** The element type that an array holds by itself. */
+export function dtypeOf(array: DataArray): 'f32' | 'u8' | 'i32' {
+  return array instanceof Float32Array ? 'f32' : array instanceof Uint8Array ? 'u8' : 'i32';
+}
+
+/** Accepts the documented kinds of data; plain numbers become the array that suits `dtype`. */
+export function toArray(operation: string, data: unknown, dtype: DType | undefined): DataArray {
+  if (data instanceof Float32Array || data instanceof Int32Array) return data;
+  if (data instanceof Uint8Array) return data;
+  if (data instanceof Uint8ClampedArray) return new Uint8Array(data.buffer, data.byteOffset, data.length);
+  if (Array.isArray(data)) {
+    const wrong = data.findIndex((value) => typeof value !== 'number');
+    if (wrong >= 0) throw new DTypeError(`${operation}: data must be numbers, element ${wrong} is ${show(data[wrong])}`);
+    return arrayOf[dtype ?? 'f32'].from(data as number[]);
+  }
+  throw new DTypeError(
+    `${operation}: data must be a Float32Array, Uint8Array, Int32Array or an array of numbers, got ${show(data)}`,
+  );
+}

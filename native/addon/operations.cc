@@ -1,0 +1,120 @@
+// Operations as JavaScript calls them: operation(field, field, …) with the fields of its struct in their order; a
+// tensor is a handle (0: absent), an Rng is five numbers (state, seed, stream, step, first sample). Nothing is
+// returned.
+#include <cmath>
+
+#include "addon/exports.h"
+#include "addon/js.h"
+#include "addon/session.h"
+
+namespace diffusion {
+
+namespace {
+
+template <class T>
+constexpr size_t kWidth = std::is_same_v<T, Rng> ? 5 : 1;
+
+template <class Op>
+constexpr size_t argument_count() {
+  return std::apply(
+      [](auto... members) { return (size_t{0} + ... + kWidth<typename MemberOf<decltype(members)>::Type>); },
+      Op::fields);
+}
+
+template <class Op>
+class Reader {
+ public:
+  Reader(napi_env env, Session& session, const napi_value* arguments)
+      : env_(env), session_(session), next_(arguments) {}
+
+  std::shared_ptr<Operation<Op>> read() {
+    auto command = std::make_shared<Operation<Op>>();
+    std::apply([&](auto... members) { (field(*command, command->op.*members), ...); }, Op::fields);
+    command->op.check();
+    return command;
+  }
+  Device* device() const { return device_; }
+  Storage* const* touched() const { return touched_; }
+  size_t touched_count() const { return touched_count_; }
+
+ private:
+  template <class T>
+  void field(Operation<Op>& command, T& member) {
+    if constexpr (std::is_base_of_v<View, T>) {
+      tensor(command, member);
+    } else if constexpr (std::is_same_v<T, Rng>) {
+      tensor(command, member.state);
+      const double seed = js::Js<double>::in(env_, *next_++);
+      if (!(seed >= 0 && seed <= 0x1p53) || seed != std::floor(seed))
+        fail(code::option, "%s: the seed must be an integer of 0 to 2^53", Op::name);
+      member.seed_low = static_cast<uint32_t>(static_cast<uint64_t>(seed));
+      member.seed_high = static_cast<uint32_t>(static_cast<uint64_t>(seed) >> 32);
+      member.stream = word();
+      member.step = word();
+      member.first_sample = word();
+    } else if constexpr (std::is_enum_v<T>) {
+      member = static_cast<T>(js::Js<int32_t>::in(env_, *next_++));
+    } else {
+      member = js::Js<T>::in(env_, *next_++);
+    }
+  }
+
+  template <class T>
+  void tensor(Operation<Op>& command, T& member) {
+    const double handle = js::Js<double>::in(env_, *next_++);
+    if (handle == 0) {
+      if (!kOptional<T>) fail(code::disposed, "%s: a tensor is missing", Op::name);
+      return;
+    }
+    const Slot& slot = session_.slot(handle);
+    if (device_ == nullptr) device_ = slot.device;
+    if (device_ != slot.device) fail(code::device_mismatch, "%s: tensors of two devices", Op::name);
+    static_cast<View&>(member) = slot.resolve();
+    if constexpr (kReads<T>) command.marking.reads[command.marking.read_count++] = slot.storage->id;
+    if constexpr (kWrites<T>) command.marking.writes[command.marking.write_count++] = slot.storage->id;
+    touched_[touched_count_++] = slot.storage;
+  }
+
+  uint32_t word() {
+    const double number = js::Js<double>::in(env_, *next_++);
+    if (!(number >= 0 && number <= 4294967295.0))
+      fail(code::option, "%s: expected an unsigned 32-bit integer", Op::name);
+    return static_cast<uint32_t>(number);
+  }
+
+  napi_env env_;
+  Session& session_;
+  const napi_value* next_;
+  Device* device_ = nullptr;
+  Storage* touched_[argument_count<Op>()];
+  size_t touched_count_ = 0;
+};
+
+template <class Op>
+napi_value call(napi_env env, napi_callback_info info) {
+  constexpr size_t kCount = argument_count<Op>();
+  napi_value arguments[kCount];
+  size_t count = kCount;
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &count, arguments, nullptr, &data);
+  auto& session = *static_cast<Session*>(data);
+  try {
+    if (count != kCount) fail(code::option, "%s: expected %zu arguments, got %zu", Op::name, kCount, count);
+    Reader<Op> reader(env, session, arguments);
+    auto command = reader.read();
+    reader.device()->submit(std::move(command), reader.touched(), reader.touched_count());
+    return nullptr;
+  } catch (const std::exception& error) {
+    return js::raise(env, session, error);
+  }
+}
+
+}  // namespace
+
+void expose_operations(napi_env env, napi_value exports, Session* session) {
+#define X(Op, function) js::expose(env, exports, Op::name, call<Op>, session);
+  DIFFUSION_OPS(X)
+#undef X
+}
+
+}  // namespace diffusion
