@@ -124,7 +124,10 @@ export async function readParameter(parameter: Parameter, tensor: Tensor): Promi
 /** Writes PyTorch-ordered values into a tensor laid out like `parameter.value`. @internal */
 export function writeParameter(parameter: Parameter, tensor: Tensor, values: Float32Array): void {
   const order = engineOrder[parameter.kind];
-  if (!order) return tensor.write(values);
+  if (!order) {
+    tensor.write(values);
+    return;
+  }
   const { device } = parameter;
   device.unscoped(() => {
     const four = fourAxes(parameter.shape, order);
