@@ -1,0 +1,117 @@
+import { OptionError } from '../errors.js';
+import type { NoiseSchedule } from './schedule.js';
+
+/** What a network outputs: the noise ε, the image x_0, or v = √ᾱ·ε - √(1-ᾱ)·x_0 (Salimans & Ho 2022, arXiv 2202.00512). */
+export type Prediction = 'epsilon' | 'sample' | 'v';
+
+/** A reverse variance that depends on the step alone: β̃_t (fixedSmall) or β_t (fixedLarge; β̃_1 in place of β_0). */
+export type FixedVariance = 'fixedSmall' | 'fixedLarge';
+
+/** Columns of a row of `reverseTable`, as the native `reverseStep` reads them. */
+export const reverseColumns = 10;
+
+/** Which step a reverse table makes. */
+export interface ReverseTableOptions {
+  prediction: Prediction;
+  /** Of the noise of 'ddpm'. */
+  variance: FixedVariance;
+  /**
+   * 'ddpm': mean + σ·z; 'mean': the same without noise; 'ddim': towards the step before, with `eta`; 'ddimReverse': towards the
+   * step after, without noise.
+   */
+  kind: 'ddpm' | 'mean' | 'ddim' | 'ddimReverse';
+  /** η of DDIM: 0 draws no noise, 1 the posterior's; 0. */
+  eta?: number;
+}
+
+/**
+ * Rows [T, 10] of (px, pm, ex, e0, a, b, c, e, f, d) in float64, row-major, for every step of a schedule:
+ * x̂_0 = clip(px·x + pm·output), ε = ex·x + e0·x̂_0, x' = a·x + b·x̂_0 + f·ε + d·z (c and e, of earlier steps, are 0).
+ * 'ddpm': Ho et al. 2020, eq. 7; 'ddim': Song et al. 2021 (arXiv 2010.02502), eq. 12 and 16, with ᾱ = 1 before the first step
+ * and ᾱ = 0 after the last one, as in improved-diffusion. No row adds noise at t = 0.
+ * @throws OptionError when x̂_0 cannot be had from ε because the schedule ends in pure noise (ᾱ = 0).
+ */
+export function reverseTable(
+  schedule: NoiseSchedule,
+  { prediction, variance, kind, eta = 0 }: ReverseTableOptions,
+): Float64Array {
+  const logVariance = kind === 'ddpm' ? logVarianceTable(schedule, variance) : null;
+  const rows = new Float64Array(schedule.length * reverseColumns);
+  for (let t = 0; t < schedule.length; t++) {
+    const alphaBar = at(schedule.alphasCumprod, t);
+    const [px, pm] = startCoefficients(prediction, alphaBar, t);
+    const ex = 1 / Math.sqrt(1 - alphaBar);
+    const e0 = -Math.sqrt(alphaBar) * ex;
+    let [a, b, f, d] = [0, 0, 0, 0];
+    if (kind === 'ddim' || kind === 'ddimReverse') {
+      const target = kind === 'ddim' ? at(schedule.alphasCumprodPrev, t) : (schedule.alphasCumprod[t + 1] ?? 0);
+      // β̃_t = (1-ᾱ_{t-1})/(1-ᾱ_t) · (1-ᾱ_t/ᾱ_{t-1}), the σ² of DDIM at η = 1
+      const sigma2 = kind === 'ddim' ? eta * eta * at(schedule.posteriorVariance, t) : 0;
+      b = Math.sqrt(target);
+      f = Math.sqrt(Math.max(0, 1 - target - sigma2));
+      d = t === 0 ? 0 : Math.sqrt(sigma2);
+    } else {
+      a = at(schedule.posteriorMeanCoef2, t);
+      b = at(schedule.posteriorMeanCoef1, t);
+      d = logVariance === null || t === 0 ? 0 : Math.exp(0.5 * at(logVariance, t));
+    }
+    rows.set([px, pm, ex, e0, a, b, 0, 0, f, d], t * reverseColumns);
+  }
+  return rows;
+}
+
+/** Factors (px, pm) with x_0 = px·x_t + pm·output. */
+function startCoefficients(prediction: Prediction, alphaBar: number, t: number): [px: number, pm: number] {
+  if (prediction === 'sample') return [0, 1];
+  if (prediction === 'v') return [Math.sqrt(alphaBar), -Math.sqrt(1 - alphaBar)];
+  const px = Math.sqrt(1 / alphaBar);
+  if (!Number.isFinite(Math.fround(px)))
+    throw new OptionError(
+      `GaussianDiffusion: with prediction 'epsilon', x_0 is lost at step ${t}, where the schedule's alphasCumprod is ${alphaBar}; ` +
+        "use prediction 'sample' or 'v', or betas below 1",
+    );
+  return [px, -Math.sqrt(1 / alphaBar - 1)];
+}
+
+/** Rows [T, 2] of (√ᾱ, √(1-ᾱ)): x_t = √ᾱ·x_0 + √(1-ᾱ)·ε. */
+export function signalTable(schedule: NoiseSchedule): Float64Array {
+  return pairs(schedule, (t) => [Math.sqrt(at(schedule.alphasCumprod, t)), Math.sqrt(1 - at(schedule.alphasCumprod, t))]);
+}
+
+/** Rows [T, 2] of (√(1-β), √β): x_t = √(1-β_t)·x_{t-1} + √β_t·ε. */
+export function forwardStepTable(schedule: NoiseSchedule): Float64Array {
+  return pairs(schedule, (t) => [Math.sqrt(1 - at(schedule.betas, t)), Math.sqrt(at(schedule.betas, t))]);
+}
+
+/** Rows [T, 2] of the factors of x_0 and x_t in the posterior mean. */
+export function posteriorTable(schedule: NoiseSchedule): Float64Array {
+  return pairs(schedule, (t) => [at(schedule.posteriorMeanCoef1, t), at(schedule.posteriorMeanCoef2, t)]);
+}
+
+/** The reverse variance of every step. */
+export function varianceTable(schedule: NoiseSchedule, variance: FixedVariance): Float64Array {
+  if (variance === 'fixedSmall') return schedule.posteriorVariance;
+  const large = schedule.betas.slice();
+  if (large.length > 1) large[0] = at(schedule.posteriorVariance, 1);
+  return large;
+}
+
+/** The logarithm of the reverse variance of every step; where fixedSmall is 0, at t = 0, that of the next step. */
+export function logVarianceTable(schedule: NoiseSchedule, variance: FixedVariance): Float64Array {
+  if (variance === 'fixedSmall') return schedule.posteriorLogVarianceClipped;
+  return varianceTable(schedule, variance).map(Math.log);
+}
+
+/** The steps that a model is given, [T]: the original ones, or scaled to [0, 1000) as fractions when `rescale` is set. */
+export function modelTimesteps(schedule: NoiseSchedule, rescale: boolean): Int32Array | Float32Array {
+  if (!rescale) return schedule.timesteps;
+  return Float32Array.from(schedule.timesteps, (t) => t * (1000 / schedule.originalTimesteps));
+}
+
+function pairs(schedule: NoiseSchedule, pair: (t: number) => [number, number]): Float64Array {
+  return Float64Array.from(Array.from({ length: schedule.length }, (_, t) => pair(t)).flat());
+}
+
+function at(values: Float64Array, t: number): number {
+  return values[t] as number;
+}
