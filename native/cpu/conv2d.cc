@@ -42,14 +42,19 @@ void sum_2x2(const float* y, int64_t rows, int64_t w, int64_t c, float* x) {
     }
 }
 
-// y[n, p, k] += shift[n, k]
-void add_shift(const float* shift, int64_t n, int64_t rows, int64_t pixels, int64_t k, float* y) {
-#pragma omp parallel for collapse(2) schedule(static) if (n * rows * pixels * k >= kParallelSize)
+// y[n, p, k] += shift[n, k] + residual[n, p, k], either may be absent. A pass of its own over y, which the caches still
+// hold: the same sum as a post-operation made oneDNN's convolution 4–8 % slower, this costs 2 %.
+void add_to_pixels(const float* shift, const float* residual, int64_t n, int64_t rows, int64_t w, int64_t k, float* y) {
+#pragma omp parallel for collapse(2) schedule(static) if (n * rows * w * k >= kParallelSize)
   for (int64_t image = 0; image < n; ++image)
     for (int64_t row = 0; row < rows; ++row)
-      for (int64_t pixel = 0; pixel < pixels; ++pixel) {
-        float* to = y + ((image * rows + row) * pixels + pixel) * k;
-        for (int64_t i = 0; i < k; ++i) to[i] += shift[image * k + i];
+      for (int64_t column = 0; column < w; ++column) {
+        const int64_t at = ((image * rows + row) * w + column) * k;
+        float* const to = y + at;
+        if (residual)
+          for (int64_t i = 0; i < k; ++i) to[i] += residual[at + i];
+        if (shift)
+          for (int64_t i = 0; i < k; ++i) to[i] += shift[image * k + i];
       }
 }
 
@@ -75,11 +80,11 @@ void conv2d(Stream& stream, const Conv2d& op) {
   const Conv2dGeometry g = op.geometry();
   Primitives& primitives = *stream.primitives;
   primitives.convolution(convolution_of(op, g, g.c1), enlarged(stream, op.x, op.upsample), op.weight.f32(),
-                         op.bias.f32(), op.residual.f32(), op.y.f32());
+                         op.bias.f32(), false, op.y.f32());
   if (op.x2)
     primitives.convolution(convolution_of(op, g, g.c2), enlarged(stream, op.x2, op.upsample),
-                           op.weight.f32() + g.c1 * g.k, nullptr, op.y.f32(), op.y.f32());
-  if (op.shift) add_shift(op.shift.f32(), g.n, g.oh, g.ow, g.k, op.y.f32());
+                           op.weight.f32() + g.c1 * g.k, nullptr, true, op.y.f32());
+  if (op.shift || op.residual) add_to_pixels(op.shift.f32(), op.residual.f32(), g.n, g.oh, g.ow, g.k, op.y.f32());
 }
 
 void conv2d_backward_data(Stream& stream, const Conv2dBackwardData& op) {

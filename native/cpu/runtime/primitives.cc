@@ -1,45 +1,18 @@
 #include "cpu/runtime/primitives.h"
 
-#include <array>
 #include <cstring>
-#include <oneapi/dnnl/dnnl.hpp>
+#include <string_view>
 #include <unordered_map>
 
 #include "core/error.h"
+#include "cpu/runtime/onednn.h"
 #include "cpu/runtime/stream.h"
 
 namespace diffusion::cpu {
 namespace {
 
-using dnnl::memory;
-using tag = memory::format_tag;
-
-constexpr auto kF32 = memory::data_type::f32;
-
-// A primitive that has its memory objects, whose addresses each call sets.
-struct Prepared {
-  dnnl::primitive primitive;
-  std::unordered_map<int, memory> arguments;
-
-  void add(int argument, const memory::desc& desc, const dnnl::engine& engine) {
-    arguments.emplace(argument, memory(desc, engine, DNNL_MEMORY_NONE));
-  }
-  // Setting an address may cost a pass over the padding, so only where it changed.
-  void set(int argument, const void* address) {
-    memory& target = arguments.at(argument);
-    if (target.get_data_handle() != address) target.set_data_handle(const_cast<void*>(address));
-  }
-  void execute(const dnnl::stream& stream) { primitive.execute(stream, arguments); }
-};
-
-// A convolution and the reorder between the weights as given and as oneDNN wants them (absent where they are alike).
-struct Entry {
-  Prepared convolution, reorder;
-  size_t packed_bytes = 0, scratchpad_bytes = 0;
-};
-
 enum Kind : int64_t { kForward, kBackwardData, kBackwardWeights };
-constexpr int64_t kBias = 1, kSum = 2, kAddend = 4, kAccumulate = 8;  // flags
+constexpr int64_t kBias = 1, kSum = 2, kAccumulate = 4;  // flags of a primitive
 
 struct Key {
   Convolution shape;
@@ -49,109 +22,51 @@ struct Key {
 
 struct KeyHash {
   size_t operator()(const Key& key) const {
-    static_assert(sizeof(Key) % sizeof(uint64_t) == 0);
     uint64_t words[sizeof(Key) / sizeof(uint64_t)];
+    static_assert(sizeof words == sizeof key);
     std::memcpy(words, &key, sizeof key);
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a by words
     for (const uint64_t word : words) hash = (hash ^ word) * 0x100000001b3u;
     return static_cast<size_t>(hash ^ (hash >> 32));
   }
 };
 
-// The descriptors of a convolution's operands, and what oneDNN takes in each constructor.
-struct Descriptors {
-  memory::desc x, weight_any, bias, y;
-  memory::dims strides, padding_left, padding_right;
+// A primitive with its memory objects, whose addresses each call sets.
+struct Prepared {
+  dnnl::primitive primitive;
+  std::unordered_map<int, memory> arguments;
 
-  Descriptors(const Convolution& s, bool with_bias)
-      : x({s.n, s.c, s.h, s.w}, kF32, tag::nhwc),
-        weight_any({s.k, s.c, s.r, s.s}, kF32, tag::any),
-        y({s.n, s.k, s.oh, s.ow}, kF32, tag::nhwc),
-        strides{s.stride, s.stride},
-        padding_left{s.pad_top, s.pad_left},
-        padding_right{s.pad_bottom, s.pad_right} {
-    if (with_bias) bias = memory::desc({s.k}, kF32, tag::x);
+  void add(int argument, const memory::desc& desc, const dnnl::engine& engine) {
+    arguments.emplace(argument, memory(desc, engine, DNNL_MEMORY_NONE));
+  }
+  // Only where it changed: setting an address clears the padding behind it.
+  void set(int argument, const void* address) {
+    memory& target = arguments.at(argument);
+    if (target.get_data_handle() != address) target.set_data_handle(const_cast<void*>(address));
   }
 };
 
-memory::desc hwio(const Convolution& s) {
-  return {{s.k, s.c, s.r, s.s}, kF32, memory::dims{1, s.k, s.s * s.weight_c * s.k, s.weight_c * s.k}};
+// A convolution and the reorder between the weight as given and as oneDNN wants it (absent where they are alike).
+struct Entry {
+  Prepared convolution, reorder;
+  size_t packed_bytes = 0, scratchpad_bytes = 0;
+  int64_t calls = 1;               // for the whole batch at once, or one an image
+  int64_t x_step = 0, y_step = 0;  // elements between images
+};
+
+bool by_matrix_product(const char* implementation) {
+  return std::string_view(implementation).find("gemm") != std::string_view::npos;
 }
 
-using Forward = dnnl::convolution_forward;
-using BackwardData = dnnl::convolution_backward_data;
-using BackwardWeights = dnnl::convolution_backward_weights;
-
-#if DNNL_VERSION_MAJOR >= 3
-Forward::primitive_desc describe_forward(const dnnl::engine& engine, dnnl::prop_kind kind, const Descriptors& d,
-                                         const dnnl::primitive_attr& attr) {
-  return {engine,
-          kind,
-          dnnl::algorithm::convolution_direct,
-          d.x,
-          d.weight_any,
-          d.bias,
-          d.y,
-          d.strides,
-          d.padding_left,
-          d.padding_right,
-          attr};
+// oneDNN's exceptions become the engine's.
+template <class Body>
+void guarded(const char* what, Body&& body) {
+  try {
+    body();
+  } catch (const dnnl::error& error) {
+    fail(error.status == dnnl_out_of_memory ? code::out_of_memory : code::device, "%s: oneDNN: %s", what, error.what());
+  }
 }
-BackwardData::primitive_desc describe_backward_data(const dnnl::engine& engine, const Descriptors& d,
-                                                    const Forward::primitive_desc& hint,
-                                                    const dnnl::primitive_attr& attr) {
-  return {engine,
-          dnnl::algorithm::convolution_direct,
-          d.x,
-          d.weight_any,
-          d.y,
-          d.strides,
-          d.padding_left,
-          d.padding_right,
-          hint,
-          attr};
-}
-BackwardWeights::primitive_desc describe_backward_weights(const dnnl::engine& engine, const Descriptors& d,
-                                                          const Forward::primitive_desc& hint,
-                                                          const dnnl::primitive_attr& attr) {
-  return {engine,
-          dnnl::algorithm::convolution_direct,
-          d.x,
-          d.weight_any,
-          d.bias,
-          d.y,
-          d.strides,
-          d.padding_left,
-          d.padding_right,
-          hint,
-          attr};
-}
-#else
-Forward::primitive_desc describe_forward(const dnnl::engine& engine, dnnl::prop_kind kind, const Descriptors& d,
-                                         const dnnl::primitive_attr& attr) {
-  return {{kind, dnnl::algorithm::convolution_direct, d.x, d.weight_any, d.bias, d.y, d.strides, d.padding_left,
-           d.padding_right},
-          attr,
-          engine};
-}
-BackwardData::primitive_desc describe_backward_data(const dnnl::engine& engine, const Descriptors& d,
-                                                    const Forward::primitive_desc& hint,
-                                                    const dnnl::primitive_attr& attr) {
-  return {{dnnl::algorithm::convolution_direct, d.x, d.weight_any, d.y, d.strides, d.padding_left, d.padding_right},
-          attr,
-          engine,
-          hint};
-}
-BackwardWeights::primitive_desc describe_backward_weights(const dnnl::engine& engine, const Descriptors& d,
-                                                          const Forward::primitive_desc& hint,
-                                                          const dnnl::primitive_attr& attr) {
-  return {
-      {dnnl::algorithm::convolution_direct, d.x, d.weight_any, d.bias, d.y, d.strides, d.padding_left, d.padding_right},
-      attr,
-      engine,
-      hint};
-}
-#endif
 
 }  // namespace
 
@@ -170,124 +85,114 @@ struct Primitives::Impl {
     const auto found = entries.find(key);
     if (found != entries.end()) return found->second;
     if (entries.size() >= kMaxEntries) entries.clear();
-    Entry entry = kind == kForward        ? create_forward(shape, flags)
-                  : kind == kBackwardData ? create_backward_data(shape)
-                                          : create_backward_weights(shape, flags);
-    return entries.emplace(key, std::move(entry)).first->second;
+    return entries.emplace(key, create(shape, kind, flags)).first->second;
   }
 
-  static dnnl::primitive_attr attributes() {
+  Entry create(const Convolution& shape, Kind kind, int64_t flags) {
+    const Descriptors d(shape, flags & kBias);
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    return attr;
+    if (kind == kBackwardWeights) {
+      const auto description = describe_backward_weights(engine, d, attr);
+      Entry entry;
+      entry.convolution.primitive = BackwardWeights(description);
+      entry.convolution.add(DNNL_ARG_SRC, d.x, engine);
+      entry.convolution.add(DNNL_ARG_DIFF_DST, d.y, engine);
+      entry.convolution.add(DNNL_ARG_DIFF_WEIGHTS, description.diff_weights_desc(), engine);
+      if (flags & kBias) entry.convolution.add(DNNL_ARG_DIFF_BIAS, d.bias, engine);
+      add_scratchpad(entry, description.scratchpad_desc());
+      if ((flags & kAccumulate) || description.diff_weights_desc() != hwio(shape))
+        add_reorder(entry, description.diff_weights_desc(), hwio(shape), description.diff_weights_desc(),
+                    flags & kAccumulate);
+      return entry;
+    }
+    if (kind == kBackwardData) {
+      const auto description = describe_backward_data(engine, d, attr);
+      return create_per_sample<BackwardData>(shape, kind, flags, description, description.diff_src_desc(),
+                                             DNNL_ARG_DIFF_SRC, description.diff_dst_desc(), DNNL_ARG_DIFF_DST);
+    }
+    dnnl::post_ops post_ops;
+    if (flags & kSum) post_ops.append_sum(1.0f);
+    attr.set_post_ops(post_ops);
+    const auto description = describe_forward(engine, d, attr);
+    return create_per_sample<Forward>(shape, kind, flags, description, description.src_desc(), DNNL_ARG_SRC,
+                                      description.dst_desc(), DNNL_ARG_DST);
   }
 
-  template <class Description>
-  void add_scratchpad(Entry& entry, const Description& description) {
-    entry.scratchpad_bytes = description.scratchpad_desc().get_size();
-    if (entry.scratchpad_bytes > 0) entry.convolution.add(DNNL_ARG_SCRATCHPAD, description.scratchpad_desc(), engine);
+  // Forward and backward data. The convolutions by matrix products divide the work by the batch and round accordingly
+  // (and some are wrong with more than one image): they get one image at a time.
+  template <class Primitive, class Description>
+  Entry create_per_sample(const Convolution& shape, Kind kind, int64_t flags, const Description& description,
+                          const memory::desc& x, int x_argument, const memory::desc& y, int y_argument) {
+    if (shape.n > 1 && by_matrix_product(description.impl_info_str())) {
+      Convolution one = shape;
+      one.n = 1;
+      Entry entry = create(one, kind, flags);
+      entry.calls = shape.n;
+      return entry;
+    }
+    Entry entry;
+    entry.x_step = shape.h * shape.w * shape.c;
+    entry.y_step = shape.oh * shape.ow * shape.k;
+    entry.convolution.primitive = Primitive(description);
+    entry.convolution.add(x_argument, x, engine);
+    entry.convolution.add(y_argument, y, engine);
+    entry.convolution.add(DNNL_ARG_WEIGHTS, description.weights_desc(), engine);
+    if (flags & kBias) entry.convolution.add(DNNL_ARG_BIAS, Descriptors(shape, true).bias, engine);
+    add_scratchpad(entry, description.scratchpad_desc());
+    if (description.weights_desc() != hwio(shape))
+      add_reorder(entry, hwio(shape), description.weights_desc(), description.weights_desc(), false);
+    return entry;
+  }
+
+  void add_scratchpad(Entry& entry, const memory::desc& desc) {
+    entry.scratchpad_bytes = desc.get_size();
+    if (entry.scratchpad_bytes > 0) entry.convolution.add(DNNL_ARG_SCRATCHPAD, desc, engine);
   }
 
   void add_reorder(Entry& entry, const memory::desc& from, const memory::desc& to, const memory::desc& packed,
                    bool accumulate) {
     entry.packed_bytes = packed.get_size();
+    dnnl::post_ops post_ops;
+    if (accumulate) post_ops.append_sum(1.0f);
     dnnl::primitive_attr attr;
-    if (accumulate) {
-      dnnl::post_ops post_ops;
-      post_ops.append_sum(1.0f);
-      attr.set_post_ops(post_ops);
-    }
+    attr.set_post_ops(post_ops);
     entry.reorder.primitive = dnnl::reorder(dnnl::reorder::primitive_desc(engine, from, engine, to, attr));
     entry.reorder.add(DNNL_ARG_FROM, from, engine);
     entry.reorder.add(DNNL_ARG_TO, to, engine);
   }
 
-  Entry create_forward(const Convolution& shape, int64_t flags) {
-    const Descriptors d(shape, flags & kBias);
-    dnnl::primitive_attr attr = attributes();
-    dnnl::post_ops post_ops;
-    if (flags & kSum) post_ops.append_sum(1.0f);
-    if (flags & kAddend) post_ops.append_binary(dnnl::algorithm::binary_add, d.y);
-    attr.set_post_ops(post_ops);
-    const auto description = describe_forward(engine, dnnl::prop_kind::forward_training, d, attr);
-
-    Entry entry;
-    entry.convolution.primitive = Forward(description);
-    entry.convolution.add(DNNL_ARG_SRC, d.x, engine);
-    entry.convolution.add(DNNL_ARG_WEIGHTS, description.weights_desc(), engine);
-    if (flags & kBias) entry.convolution.add(DNNL_ARG_BIAS, d.bias, engine);
-    if (flags & kAddend) entry.convolution.add(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, d.y, engine);
-    entry.convolution.add(DNNL_ARG_DST, d.y, engine);
-    add_scratchpad(entry, description);
-    if (description.weights_desc() != hwio(shape))
-      add_reorder(entry, hwio(shape), description.weights_desc(), description.weights_desc(), false);
-    return entry;
-  }
-
-  Entry create_backward_data(const Convolution& shape) {
-    const Descriptors d(shape, false);
-    const auto hint = describe_forward(engine, dnnl::prop_kind::forward_training, d, {});
-    const auto description = describe_backward_data(engine, d, hint, attributes());
-
-    Entry entry;
-    entry.convolution.primitive = BackwardData(description);
-    entry.convolution.add(DNNL_ARG_DIFF_DST, d.y, engine);
-    entry.convolution.add(DNNL_ARG_WEIGHTS, description.weights_desc(), engine);
-    entry.convolution.add(DNNL_ARG_DIFF_SRC, d.x, engine);
-    add_scratchpad(entry, description);
-    if (description.weights_desc() != hwio(shape))
-      add_reorder(entry, hwio(shape), description.weights_desc(), description.weights_desc(), false);
-    return entry;
-  }
-
-  Entry create_backward_weights(const Convolution& shape, int64_t flags) {
-    const Descriptors d(shape, flags & kBias);
-    const auto hint = describe_forward(engine, dnnl::prop_kind::forward_training, d, {});
-    const auto description = describe_backward_weights(engine, d, hint, attributes());
-
-    Entry entry;
-    entry.convolution.primitive = BackwardWeights(description);
-    entry.convolution.add(DNNL_ARG_SRC, d.x, engine);
-    entry.convolution.add(DNNL_ARG_DIFF_DST, d.y, engine);
-    entry.convolution.add(DNNL_ARG_DIFF_WEIGHTS, description.diff_weights_desc(), engine);
-    if (flags & kBias) entry.convolution.add(DNNL_ARG_DIFF_BIAS, d.bias, engine);
-    add_scratchpad(entry, description);
-    if ((flags & kAccumulate) || description.diff_weights_desc() != hwio(shape))
-      add_reorder(entry, description.diff_weights_desc(), hwio(shape), description.diff_weights_desc(),
-                  flags & kAccumulate);
-    return entry;
-  }
-
   void execute(Entry& entry) {
     if (entry.scratchpad_bytes > 0)
       entry.convolution.set(DNNL_ARG_SCRATCHPAD, scratch.get(kOneDnnScratchpad, entry.scratchpad_bytes));
-    entry.convolution.execute(stream);
+    entry.convolution.primitive.execute(stream, entry.convolution.arguments);
   }
 
-  // The weight in the layout that the primitive reads.
-  const void* packed(Entry& entry, const float* weight) {
-    if (entry.packed_bytes == 0) return weight;
-    void* target = scratch.get(kPackedWeights, entry.packed_bytes);
-    entry.reorder.set(DNNL_ARG_FROM, weight);
-    entry.reorder.set(DNNL_ARG_TO, target);
-    entry.reorder.execute(stream);
-    return target;
+  void execute_per_sample(Entry& entry, int x_argument, const float* x, int y_argument, const float* y) {
+    for (int64_t call = 0; call < entry.calls; ++call) {
+      entry.convolution.set(x_argument, x + call * entry.x_step);
+      entry.convolution.set(y_argument, y + call * entry.y_step);
+      execute(entry);
+    }
+  }
+
+  void reorder(Entry& entry, const void* from, void* to) {
+    entry.reorder.set(DNNL_ARG_FROM, from);
+    entry.reorder.set(DNNL_ARG_TO, to);
+    entry.reorder.primitive.execute(stream, entry.reorder.arguments);
+  }
+
+  // Gives the primitive the weight in the layout that it reads.
+  void set_weight(Entry& entry, const float* weight) {
+    const void* source = weight;
+    if (entry.packed_bytes > 0) {
+      void* const packed = scratch.get(kPackedWeights, entry.packed_bytes);
+      reorder(entry, weight, packed);
+      source = packed;
+    }
+    entry.convolution.set(DNNL_ARG_WEIGHTS, source);
   }
 };
-
-namespace {
-
-// oneDNN's exceptions become the engine's.
-template <class Body>
-void guarded(const char* what, Body&& body) {
-  try {
-    body();
-  } catch (const dnnl::error& error) {
-    fail(error.status == dnnl_out_of_memory ? code::out_of_memory : code::device, "%s: oneDNN: %s", what, error.what());
-  }
-}
-
-}  // namespace
 
 Primitives::Primitives(Scratch& scratch) {
   guarded("open", [&] { impl_ = std::make_unique<Impl>(scratch); });
@@ -295,28 +200,20 @@ Primitives::Primitives(Scratch& scratch) {
 Primitives::~Primitives() = default;
 
 void Primitives::convolution(const Convolution& shape, const float* x, const float* weight, const float* bias,
-                             const float* addend, float* y) {
+                             bool accumulate, float* y) {
   guarded("convolution", [&] {
-    const bool in_place = addend == y;
-    Entry& entry = impl_->find(shape, kForward, (bias ? kBias : 0) | (!addend ? 0 : in_place ? kSum : kAddend));
-    Prepared& p = entry.convolution;
-    p.set(DNNL_ARG_SRC, x);
-    p.set(DNNL_ARG_WEIGHTS, impl_->packed(entry, weight));
-    if (bias) p.set(DNNL_ARG_BIAS, bias);
-    if (addend && !in_place) p.set(DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, addend);
-    p.set(DNNL_ARG_DST, y);
-    impl_->execute(entry);
+    Entry& entry = impl_->find(shape, kForward, (bias ? kBias : 0) | (accumulate ? kSum : 0));
+    impl_->set_weight(entry, weight);
+    if (bias) entry.convolution.set(DNNL_ARG_BIAS, bias);
+    impl_->execute_per_sample(entry, DNNL_ARG_SRC, x, DNNL_ARG_DST, y);
   });
 }
 
 void Primitives::convolution_backward_data(const Convolution& shape, const float* dy, const float* weight, float* dx) {
   guarded("convolution backward data", [&] {
     Entry& entry = impl_->find(shape, kBackwardData, 0);
-    Prepared& p = entry.convolution;
-    p.set(DNNL_ARG_DIFF_DST, dy);
-    p.set(DNNL_ARG_WEIGHTS, impl_->packed(entry, weight));
-    p.set(DNNL_ARG_DIFF_SRC, dx);
-    impl_->execute(entry);
+    impl_->set_weight(entry, weight);
+    impl_->execute_per_sample(entry, DNNL_ARG_DIFF_SRC, dx, DNNL_ARG_DIFF_DST, dy);
   });
 }
 
@@ -325,18 +222,14 @@ void Primitives::convolution_backward_weights(const Convolution& shape, const fl
   guarded("convolution backward weights", [&] {
     Entry& entry = impl_->find(shape, kBackwardWeights, (dbias ? kBias : 0) | (accumulate ? kAccumulate : 0));
     Prepared& p = entry.convolution;
+    void* const packed = entry.packed_bytes > 0 ? impl_->scratch.get(kPackedWeights, entry.packed_bytes) : dweight;
+    float* const bias = dbias && accumulate ? impl_->scratch.floats(kPackedBias, static_cast<size_t>(shape.k)) : dbias;
     p.set(DNNL_ARG_SRC, x);
     p.set(DNNL_ARG_DIFF_DST, dy);
-    void* packed = entry.packed_bytes ? impl_->scratch.get(kPackedWeights, entry.packed_bytes) : dweight;
     p.set(DNNL_ARG_DIFF_WEIGHTS, packed);
-    float* bias = dbias && accumulate ? impl_->scratch.floats(kPackedBias, static_cast<size_t>(shape.k)) : dbias;
     if (dbias) p.set(DNNL_ARG_DIFF_BIAS, bias);
     impl_->execute(entry);
-    if (entry.packed_bytes) {
-      entry.reorder.set(DNNL_ARG_FROM, packed);
-      entry.reorder.set(DNNL_ARG_TO, dweight);
-      entry.reorder.execute(impl_->stream);
-    }
+    if (entry.packed_bytes > 0) impl_->reorder(entry, packed, dweight);
     if (bias != dbias)
       for (int64_t k = 0; k < shape.k; ++k) dbias[k] += bias[k];
   });

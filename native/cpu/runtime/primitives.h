@@ -26,11 +26,11 @@ class Primitives {
   explicit Primitives(Scratch& scratch);
   ~Primitives();
 
-  // y [N, OH, OW, K] = convolution of x [N, H, W, C] + bias [K] + addend. bias and addend may be null; addend may be y.
-  void convolution(const Convolution& shape, const float* x, const float* weight, const float* bias,
-                   const float* addend, float* y);
+  // y [N, OH, OW, K] (+)= convolution of x [N, H, W, C] + bias [K]; bias may be null.
+  void convolution(const Convolution& shape, const float* x, const float* weight, const float* bias, bool accumulate,
+                   float* y);
   void convolution_backward_data(const Convolution& shape, const float* dy, const float* weight, float* dx);
-  // dbias may be null. accumulate: adds to dweight and dbias.
+  // dweight, dbias (+)= their gradients; dbias may be null.
   void convolution_backward_weights(const Convolution& shape, const float* x, const float* dy, float* dweight,
                                     float* dbias, bool accumulate);
 
