@@ -48,9 +48,11 @@ inline float sigmoid(float x) {
 
 inline float silu_f32(float x) { return x * sigmoid(x); }
 
+// The derivative of silu_f32: s·(1 + x·(1 − s)), with 1 − s free of cancellation.
 inline float silu_slope(float x) {
-  const float s = sigmoid(x);
-  return s * madd(x, 1.0f - s, 1.0f);
+  const float e = exp_f32(-fabsf(x)), near = 1.0f / (1.0f + e), far = e * near;
+  const float s = x < 0.0f ? far : near, rest = x < 0.0f ? near : far;
+  return s * madd(x, rest, 1.0f);
 }
 
 }  // namespace diffusion::cpu::DIFFUSION_ISA

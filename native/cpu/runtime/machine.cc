@@ -50,8 +50,7 @@ void for_groups(const std::string& controller, const F& f) {
     while (!path.empty()) {
       f(root + (path == "/" ? "" : path));
       if (path == "/") break;
-      path.resize(path.rfind('/'));
-      if (path.empty()) path = "/";
+      path.resize(std::max<size_t>(1, path.rfind('/')));
     }
   }
 }
