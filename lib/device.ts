@@ -214,7 +214,7 @@ export class Device {
   }
 
   #check(): void {
-    if (this.#closing) throw new DisposedError(`device '${this.info.id}' is closed`);
+    if (this.#closing !== null) throw new DisposedError(`device '${this.info.id}' is closed`);
   }
 
   /** @internal */
