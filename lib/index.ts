@@ -6,6 +6,8 @@ export { type DeviceInfo, listDevices } from './deviceList.js';
 export { NoiseSchedule } from './diffusion/schedule.js';
 export * from './errors.js';
 export type { DataArray, DType } from './native.js';
+export * as ops from './ops/index.js';
+export { mean, mseLoss } from './ops/reduce.js';
 export { Program } from './program.js';
 export type { Seed } from './random.js';
 export { type Layout, Tensor } from './tensor.js';

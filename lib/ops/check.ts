@@ -1,5 +1,4 @@
 import { Parameter } from '../autograd/parameter.js';
-import type { Edge } from '../autograd/tape.js';
 import type { Device } from '../device.js';
 import { DeviceMismatchError, DisposedError, DTypeError, OptionError, ShapeError } from '../errors.js';
 import type { DType } from '../native.js';
@@ -19,6 +18,11 @@ export function asTensor(operation: string, argument: string, value: TensorLike,
   if (!(accepted as readonly DType[]).includes(tensor.dtype))
     throw new DTypeError(`${operation}: ${argument} must hold ${accepted.join(' or ')}, got ${tensor.dtype}`);
   return tensor;
+}
+
+/** The same for an argument that may be left out. */
+export function optionalTensor(operation: string, argument: string, value: TensorLike | null | undefined): Tensor | null {
+  return value == null ? null : asTensor(operation, argument, value);
 }
 
 /** Throws DeviceMismatchError unless all tensors are on one device, and returns it. */
@@ -49,23 +53,4 @@ export function expectRank(operation: string, argument: string, tensor: Tensor, 
 /** The last axis. */
 export function channelsOf(tensor: Tensor): number {
   return tensor.shape[tensor.shape.length - 1] as number;
-}
-
-/** Where the gradient of an input goes: straight into a parameter's `grad`, or into a new tensor that is returned to the tape. */
-export interface GradientTarget {
-  tensor: Tensor;
-  accumulate: boolean;
-  /** For the list that a backward function returns. */
-  result: Tensor | null;
-}
-
-/** For an input that had `edge` when the operation ran; `shape` in the engine's layout. Null when it wants no gradient. */
-export function gradientTarget(device: Device, edge: Edge | null, shape: readonly number[]): GradientTarget | null {
-  if (!edge) return null;
-  if (edge instanceof Parameter) {
-    const { target, accumulate } = edge.sink();
-    return { tensor: target, accumulate, result: null };
-  }
-  const fresh = device.empty(shape, 'f32');
-  return { tensor: fresh, accumulate: false, result: fresh };
 }

@@ -1,6 +1,9 @@
-import { tape } from '../autograd/tape.js';
+import { tape, wantsGradient } from '../autograd/tape.js';
+import { noRng, type RngOptions } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import { asTensor, expectShape, oneDevice, type TensorLike } from './check.js';
+import { draw, drawAgain } from './draw.js';
+import { checkNames, checkNumber, checkProbability } from './options.js';
 
 /** y = a + b, shapes alike. */
 export function add(a: TensorLike, b: TensorLike): Tensor {
@@ -11,6 +14,39 @@ export function add(a: TensorLike, b: TensorLike): Tensor {
   const y = device.empty(x.shape, 'f32');
   device.native.add(x.handle, z.handle, y.handle);
   return tape('add', y, [x, z], [], (dy) => [dy.alias(), dy.alias()]);
+}
+
+/** y = a · b element by element, shapes alike. */
+export function mul(a: TensorLike, b: TensorLike): Tensor {
+  const x = asTensor('mul', 'a', a);
+  const z = asTensor('mul', 'b', b);
+  const device = oneDevice('mul', { a: x, b: z });
+  expectShape('mul', 'b', z, x.shape);
+  const y = device.empty(x.shape, 'f32');
+  device.native.mul(x.handle, z.handle, y.handle);
+  const times = (dy: Tensor, other: Tensor | undefined): Tensor | null => {
+    if (!other) return null;
+    const product = device.empty(dy.shape, 'f32');
+    device.native.mul(dy.handle, other.handle, product.handle);
+    return product;
+  };
+  const saved = [z.edge ? x : null, x.edge ? z : null];
+  return tape('mul', y, [x, z], saved, (dy, [first, second]) => [times(dy, second), times(dy, first)]);
+}
+
+/** y = factor · x + offset. */
+export function scale(x: TensorLike, factor: number, offset = 0): Tensor {
+  checkNumber('scale', 'factor', factor);
+  checkNumber('scale', 'offset', offset);
+  const input = asTensor('scale', 'x', x);
+  const { device } = input;
+  const y = device.empty(input.shape, 'f32');
+  device.native.scale(input.handle, y.handle, factor, offset);
+  return tape('scale', y, [input], [], (dy) => {
+    const dx = device.empty(dy.shape, 'f32');
+    device.native.scale(dy.handle, dx.handle, factor, 0);
+    return [dx];
+  });
 }
 
 /** y = x · sigmoid(x), "SiLU" or "swish". */
@@ -24,4 +60,28 @@ export function silu(x: TensorLike): Tensor {
     device.native.siluBackward(dy.handle, (saved as Tensor).handle, dx.handle);
     return [dx];
   });
+}
+
+const dropoutNames = ['seed', 'stream', 'step', 'firstSample'];
+
+/**
+ * y is 0 with probability `p` of [0, 1), else x/(1 − p). The mask is a function of (seed, stream, sample, step, element);
+ * without a seed the device's own stream advances.
+ */
+export function dropout(x: TensorLike, p: number, options: RngOptions = {}): Tensor {
+  checkNames('dropout', options, dropoutNames);
+  checkProbability('dropout', 'p', p);
+  const input = asTensor('dropout', 'x', x);
+  const { device } = input;
+  const drawn = p > 0 ? draw('dropout', device, options, wantsGradient(input)) : null;
+  const { fields } = drawn?.rng ?? noRng;
+  const y = device.empty(input.shape, 'f32');
+  device.native.dropout(input.handle, y.handle, p, ...fields);
+  tape('dropout', y, [input], [drawn?.state], (dy, [state]) => {
+    const dx = device.empty(dy.shape, 'f32');
+    device.native.dropout(dy.handle, dx.handle, p, ...drawAgain(fields, state));
+    return [dx];
+  });
+  drawn?.done();
+  return y;
 }

@@ -1,0 +1,128 @@
+import { type Edge, tape } from '../autograd/tape.js';
+import { OptionError, ShapeError } from '../errors.js';
+import { show } from '../options.js';
+import type { Tensor } from '../tensor.js';
+import { asTensor, expectRank, expectShape, oneDevice, optionalTensor, type TensorLike } from './check.js';
+import { weightGradients } from './gradients.js';
+import { checkBoolean, checkInteger, checkNames } from './options.js';
+
+export interface Conv2dOptions {
+  /** [K] */
+  bias?: TensorLike | null;
+  /** A second input [N, H, W, C2] whose channels count as following those of `x`; never concatenated in memory. */
+  skip?: TensorLike | null;
+  /** [N, K], added to every pixel of a sample. */
+  shift?: TensorLike | null;
+  /** [N, OH, OW, K], added to the output. */
+  residual?: TensorLike | null;
+  stride?: number;
+  /** Zeros around the image, in pixels: everywhere alike, or [top, left, bottom, right]. */
+  padding?: number | readonly [top: number, left: number, bottom: number, right: number];
+  /** Convolve the nearest-neighbour 2× enlargement of `x`. */
+  upsample?: boolean;
+}
+
+const names = ['bias', 'skip', 'shift', 'residual', 'stride', 'padding', 'upsample'];
+
+/** The end of the native call: stride, four paddings, upsample. */
+type Window = readonly [stride: number, top: number, left: number, bottom: number, right: number, upsample: boolean];
+
+/**
+ * 2-D cross-correlation of `x` [N, H, W, C1] with `weight` [R, S, C1 + C2, K]:
+ * y[n, i, j, k] = Σ x[n, i·stride + r − top, j·stride + s − left, c] · weight[r, s, c, k] + bias[k] + shift[n, k] + residual.
+ * Returns [N, OH, OW, K], OH = ⌊(H + top + bottom − R)/stride⌋ + 1 (2H for H when upsampling).
+ * Throws ShapeError, DTypeError, OptionError, DisposedError or DeviceMismatchError naming the argument.
+ */
+export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions = {}): Tensor {
+  checkNames('conv2d', options, names);
+  const window = toWindow(options);
+  const input = asTensor('conv2d', 'x', x);
+  const filter = asTensor('conv2d', 'weight', weight);
+  const bias = optionalTensor('conv2d', 'bias', options.bias);
+  const skip = optionalTensor('conv2d', 'skip', options.skip);
+  const shift = optionalTensor('conv2d', 'shift', options.shift);
+  const residual = optionalTensor('conv2d', 'residual', options.residual);
+  const device = oneDevice('conv2d', { x: input, weight: filter, bias, skip, shift, residual });
+  const shape = outputShape(input, skip, filter, window);
+  const [n, , , k] = shape;
+  if (bias) expectShape('conv2d', 'bias', bias, [k]);
+  if (shift) expectShape('conv2d', 'shift', shift, [n, k]);
+  if (residual) expectShape('conv2d', 'residual', residual, shape);
+
+  const y = device.empty(shape, 'f32');
+  device.native.conv2d(
+    input.handle,
+    skip?.handle ?? 0,
+    filter.handle,
+    bias?.handle ?? 0,
+    shift?.handle ?? 0,
+    residual?.handle ?? 0,
+    y.handle,
+    ...window,
+  );
+  const inputs = [input, skip, filter, bias, shift, residual];
+  const wantsData = input.edge !== null || (skip !== null && skip.edge !== null);
+  const wantsWeight = filter.edge !== null;
+  const saved = [wantsWeight ? input : null, wantsWeight ? skip : null, wantsData ? filter : null];
+  const edges = inputs.map((one) => one?.edge ?? null);
+  return tape('conv2d', y, inputs, saved, backwardOf(edges, input.shape, skip?.shape ?? null, filter.shape, window));
+}
+
+function backwardOf(
+  [dxEdge, dskipEdge, weightEdge, biasEdge, shiftEdge, residualEdge]: readonly (Edge | null | undefined)[],
+  shape: readonly number[],
+  skipShape: readonly number[] | null,
+  weightShape: readonly number[],
+  window: Window,
+) {
+  return (dy: Tensor, [x, skip, weight]: Tensor[]): (Tensor | null)[] => {
+    const { device } = dy;
+    let dx: Tensor | null = null;
+    let dskip: Tensor | null = null;
+    if (dxEdge || dskipEdge) {
+      dx = device.empty(shape, 'f32');
+      dskip = skipShape && device.empty(skipShape, 'f32');
+      device.native.conv2dBackwardData(dy.handle, (weight as Tensor).handle, dx.handle, dskip?.handle ?? 0, ...window);
+    }
+    const [dweight, dbias] = weightGradients(dy, [weightEdge ?? null, biasEdge ?? null], weightShape, (dw, db, accumulate) =>
+      device.native.conv2dBackwardWeights((x as Tensor).handle, skip?.handle ?? 0, dy.handle, dw, db, ...window, accumulate),
+    );
+    let dshift: Tensor | null = null;
+    if (shiftEdge) {
+      dshift = device.empty([dy.shape[0] as number, dy.shape[3] as number], 'f32');
+      device.native.sumPixels(dy.handle, dshift.handle);
+    }
+    return [dxEdge ? dx : null, dskipEdge ? dskip : null, dweight, dbias, dshift, residualEdge ? dy : null];
+  };
+}
+
+function toWindow({ stride = 1, padding = 0, upsample = false }: Conv2dOptions): Window {
+  checkInteger('conv2d', 'stride', stride, 1);
+  checkBoolean('conv2d', 'upsample', upsample);
+  const sides = Array.isArray(padding) ? padding : [padding, padding, padding, padding];
+  if (sides.length !== 4 || sides.some((side) => !Number.isInteger(side) || side < 0 || side > 0x7fff))
+    throw new OptionError(
+      `conv2d: option 'padding' must be an integer of at least 0, or four: [top, left, bottom, right]; got ${show(padding)}`,
+    );
+  return [stride, ...(sides as [number, number, number, number]), upsample];
+}
+
+function outputShape(x: Tensor, skip: Tensor | null, weight: Tensor, window: Window): [number, number, number, number] {
+  expectRank('conv2d', 'x', x, 4);
+  expectRank('conv2d', 'weight', weight, 4);
+  const [n, h, w, c1] = x.shape as [number, number, number, number];
+  const [r, s, c, k] = weight.shape as [number, number, number, number];
+  const c2 = skip?.shape[3] ?? 0;
+  if (skip) expectShape('conv2d', 'skip', skip, [n, h, w, c2]);
+  if (c !== c1 + c2)
+    throw new ShapeError(
+      `conv2d: weight [${weight.shape}] takes ${c} channels, x [${x.shape}]${skip ? ` and skip [${skip.shape}]` : ''} ` +
+        `${skip ? 'have' : 'has'} ${c1 + c2}`,
+    );
+  const [stride, top, left, bottom, right, upsample] = window;
+  const height = (upsample ? 2 * h : h) + top + bottom;
+  const width = (upsample ? 2 * w : w) + left + right;
+  if (r > height || s > width)
+    throw new ShapeError(`conv2d: weight [${weight.shape}] is larger than the padded image of ${height} × ${width} pixels`);
+  return [n, Math.floor((height - r) / stride) + 1, Math.floor((width - s) / stride) + 1, k];
+}

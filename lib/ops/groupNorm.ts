@@ -1,0 +1,138 @@
+import { type Edge, tape, wantsGradient } from '../autograd/tape.js';
+import { OptionError, ShapeError } from '../errors.js';
+import { show } from '../options.js';
+import { noRng, type Rng, type RngOptions } from '../random.js';
+import type { Tensor } from '../tensor.js';
+import { asTensor, channelsOf, expectShape, oneDevice, optionalTensor, type TensorLike } from './check.js';
+import { draw, drawAgain } from './draw.js';
+import { gradientTargets } from './gradients.js';
+import { checkBoolean, checkInteger, checkNames, checkProbability } from './options.js';
+
+/** Seed options place the dropout mask; without a seed the device's own stream advances. */
+export interface GroupNormOptions extends RngOptions {
+  /** Number of groups; divides the channels. */
+  groups: number;
+  /** Added to the variance. */
+  eps?: number;
+  /** Follow with z · sigmoid(z). */
+  silu?: boolean;
+  /** A second input [N, ..., C2] whose channels count as following those of `x`; groups may span both. */
+  skip?: TensorLike | null;
+  /** [N, 2C] = (scale | shift): z · (1 + scale) + shift, before SiLU. */
+  scaleShift?: TensorLike | null;
+  /** Probability of dropping an element at the end. */
+  dropout?: number;
+}
+
+const names = ['groups', 'eps', 'silu', 'skip', 'scaleShift', 'dropout', 'seed', 'stream', 'step', 'firstSample'];
+
+/**
+ * Group normalisation (Wu & He 2018) of `x` [N, ..., C1], over the pixels and the channels of a group, with what follows it in a
+ * residual block: z = (x − mean)/√(var + eps) · gamma + beta, then scale and shift, SiLU, dropout. `gamma`, `beta` [C1 + C2].
+ * Returns [N, ..., C1 + C2]. Throws typed errors naming the argument.
+ */
+export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, options: GroupNormOptions): Tensor {
+  checkNames('groupNorm', options, names);
+  const { groups, eps = 1e-5, silu = false, dropout = 0 } = options;
+  checkInteger('groupNorm', 'groups', groups, 1);
+  if (!(Number.isFinite(eps) && eps >= 0))
+    throw new OptionError(`groupNorm: option 'eps' must be a finite number of at least 0, got ${show(eps)}`);
+  checkBoolean('groupNorm', 'silu', silu);
+  checkProbability('groupNorm', 'dropout', dropout);
+  const input = asTensor('groupNorm', 'x', x);
+  const weight = asTensor('groupNorm', 'gamma', gamma);
+  const bias = asTensor('groupNorm', 'beta', beta);
+  const skip = optionalTensor('groupNorm', 'skip', options.skip);
+  const scaleShift = optionalTensor('groupNorm', 'scaleShift', options.scaleShift);
+  const device = oneDevice('groupNorm', { x: input, gamma: weight, beta: bias, skip, scaleShift });
+  const shape = outputShape(input, skip, groups);
+  const n = shape[0] as number;
+  const c = shape[shape.length - 1] as number;
+  expectShape('groupNorm', 'gamma', weight, [c]);
+  expectShape('groupNorm', 'beta', bias, [c]);
+  if (scaleShift) expectShape('groupNorm', 'scaleShift', scaleShift, [n, 2 * c]);
+
+  const inputs = [input, skip, weight, bias, scaleShift];
+  const drawn = dropout > 0 ? draw('groupNorm', device, options, wantsGradient(...inputs)) : null;
+  const { fields } = drawn?.rng ?? noRng;
+  const y = device.empty(shape, 'f32');
+  const stats = device.empty([n, groups, 2], 'f32');
+  device.native.groupNorm(
+    input.handle,
+    skip?.handle ?? 0,
+    weight.handle,
+    bias.handle,
+    scaleShift?.handle ?? 0,
+    y.handle,
+    stats.handle,
+    groups,
+    eps,
+    silu,
+    dropout,
+    ...fields,
+  );
+  const edges = inputs.map((one) => one?.edge ?? null);
+  const saved = [input, skip, weight, bias, scaleShift, stats, drawn?.state];
+  tape('groupNorm', y, inputs, saved, backwardOf(edges, groups, silu, dropout, fields));
+  stats.dispose();
+  drawn?.done();
+  return y;
+}
+
+function backwardOf(
+  [xEdge, skipEdge, gammaEdge, betaEdge, scaleShiftEdge]: readonly (Edge | null | undefined)[],
+  groups: number,
+  silu: boolean,
+  dropout: number,
+  fields: Rng['fields'],
+) {
+  return (dy: Tensor, [x, skip, gamma, beta, scaleShift, stats, state]: (Tensor | undefined)[]): (Tensor | null)[] => {
+    const { device } = dy;
+    const [input, weight, bias] = [x as Tensor, gamma as Tensor, beta as Tensor];
+    const dx = device.empty(input.shape, 'f32');
+    const dskip = skip ? device.empty(skip.shape, 'f32') : null;
+    const dscaleShift = scaleShift ? device.empty(scaleShift.shape, 'f32') : null;
+    const { first, second, accumulate } = gradientTargets(
+      device,
+      [gammaEdge ?? null, betaEdge ?? null],
+      [weight.shape, bias.shape],
+    );
+    const dgamma = first?.tensor ?? device.zeros(weight.shape); // the native call writes both
+    const dbeta = second?.tensor ?? device.zeros(bias.shape);
+    device.native.groupNormBackward(
+      dy.handle,
+      input.handle,
+      skip?.handle ?? 0,
+      weight.handle,
+      bias.handle,
+      scaleShift?.handle ?? 0,
+      (stats as Tensor).handle,
+      dx.handle,
+      dskip?.handle ?? 0,
+      dgamma.handle,
+      dbeta.handle,
+      dscaleShift?.handle ?? 0,
+      groups,
+      silu,
+      dropout,
+      ...drawAgain(fields, state),
+      accumulate,
+    );
+    return [
+      xEdge ? dx : null,
+      skipEdge ? dskip : null,
+      first?.result ?? null,
+      second?.result ?? null,
+      scaleShiftEdge ? dscaleShift : null,
+    ];
+  };
+}
+
+function outputShape(x: Tensor, skip: Tensor | null, groups: number): number[] {
+  if (x.shape.length < 2) throw new ShapeError(`groupNorm: x must be [N, ..., C], got shape [${x.shape}]`);
+  const front = x.shape.slice(0, -1);
+  if (skip) expectShape('groupNorm', 'skip', skip, [...front, channelsOf(skip)]);
+  const c = channelsOf(x) + (skip ? channelsOf(skip) : 0);
+  if (c % groups !== 0) throw new ShapeError(`groupNorm: groups = ${groups} does not divide ${c} channels, x is [${x.shape}]`);
+  return [...front, c];
+}

@@ -1,0 +1,10 @@
+export { type AttentionOptions, attention } from './attention.js';
+export type { TensorLike } from './check.js';
+export { type Conv2dOptions, conv2d } from './conv2d.js';
+export { add, dropout, mul, scale, silu } from './elementwise.js';
+export { type EmbeddingOptions, embedding, type TimestepEmbeddingOptions, timestepEmbedding } from './embedding.js';
+export { type GroupNormOptions, groupNorm } from './groupNorm.js';
+export { cast, concat, reshape } from './layout.js';
+export { type LinearOptions, linear } from './linear.js';
+export { mean, mseLoss, mseLossPerSample } from './reduce.js';
+export { downsample, upsample } from './upsample.js';
