@@ -9,56 +9,82 @@
 namespace diffusion::cpu::DIFFUSION_ISA {
 namespace {
 
+// Rows of one sample: with several, a 1×1 convolution is quicker; with one (vectors of a time embedding, where the rows
+// are the batch) our own product is by far. Both give a sample the same bits in any batch.
+int64_t rows_per_sample(const View& x) { return x.rank < 2 ? 1 : x.rows() / x.shape[0]; }
+
+Convolution pointwise(const View& x, int64_t c, int64_t k) {
+  const int64_t n = x.shape[0], l = rows_per_sample(x);
+  return {n, l, 1, c, l, 1, k, 1, 1, c, 1, 0, 0, 0, 0};
+}
+
 // to [K, C] = from [C, K] transposed, in squares that stay in the first-level cache.
-void transpose(const float* from, int64_t c, int64_t k, float* to) {
-  constexpr int64_t kSquare = 32;
-#pragma omp parallel for schedule(static) if (c * k >= 1 << 15)
-  for (int64_t k0 = 0; k0 < k; k0 += kSquare)
-    for (int64_t c0 = 0; c0 < c; c0 += kSquare) {
-      const int64_t k1 = std::min(k0 + kSquare, k), c1 = std::min(c0 + kSquare, c);
-      for (int64_t column = k0; column < k1; ++column)
-        for (int64_t row = c0; row < c1; ++row) to[column * c + row] = from[row * k + column];
-    }
+void transpose(const Stream& stream, const float* from, int64_t c, int64_t k, float* to) {
+  constexpr int64_t kSquare = 16;
+  parallel_for(stream, (k + kSquare - 1) / kSquare, grain_of(c * kSquare), [=](int64_t begin, int64_t end) {
+    for (int64_t k0 = begin * kSquare; k0 < end * kSquare; k0 += kSquare)
+      for (int64_t c0 = 0; c0 < c; c0 += kSquare) {
+        const int64_t k1 = std::min(k0 + kSquare, k), c1 = std::min(c0 + kSquare, c);
+        for (int64_t column = k0; column < k1; ++column)
+          for (int64_t row = c0; row < c1; ++row) to[column * c + row] = from[row * k + column];
+      }
+  });
 }
 
 // sum[k] (+)= Σ_m x[m, k], in blocks of rows so that long columns keep their precision.
-void sum_rows(const float* x, int64_t m, int64_t k, bool accumulate, float* sum) {
+void sum_rows(const Stream& stream, const float* x, int64_t m, int64_t k, bool accumulate, float* sum) {
   constexpr int64_t kColumns = 32, kRows = 64;
-#pragma omp parallel for schedule(static) if (m * k >= 1 << 15)
-  for (int64_t k0 = 0; k0 < k; k0 += kColumns) {
-    const int64_t columns = std::min(kColumns, k - k0);
-    float total[kColumns] = {};
-    for (int64_t m0 = 0; m0 < m; m0 += kRows) {
-      float part[kColumns] = {};
-      for (int64_t row = m0; row < std::min(m0 + kRows, m); ++row)
-        for (int64_t i = 0; i < columns; ++i) part[i] += x[row * k + k0 + i];
-      for (int64_t i = 0; i < columns; ++i) total[i] += part[i];
+  parallel_for(stream, (k + kColumns - 1) / kColumns, grain_of(m * kColumns), [=](int64_t begin, int64_t end) {
+    for (int64_t k0 = begin * kColumns; k0 < std::min(end * kColumns, k); k0 += kColumns) {
+      const int64_t columns = std::min(kColumns, k - k0);
+      float total[kColumns] = {};
+      for (int64_t m0 = 0; m0 < m; m0 += kRows) {
+        float part[kColumns] = {};
+        for (int64_t row = m0; row < std::min(m0 + kRows, m); ++row)
+          for (int64_t i = 0; i < columns; ++i) part[i] += x[row * k + k0 + i];
+        for (int64_t i = 0; i < columns; ++i) total[i] += part[i];
+      }
+      for (int64_t i = 0; i < columns; ++i) sum[k0 + i] = accumulate ? sum[k0 + i] + total[i] : total[i];
     }
-    for (int64_t i = 0; i < columns; ++i) sum[k0 + i] = accumulate ? sum[k0 + i] + total[i] : total[i];
-  }
+  });
 }
 
 }  // namespace
 
-void linear(Stream&, const Linear& op) {
-  matmul({op.x.rows(), op.weight.shape[0], op.weight.shape[1], op.x.f32(), op.weight.f32(), op.bias.f32(),
-          op.residual.f32(), op.y.f32()});
+void linear(Stream& stream, const Linear& op) {
+  const int64_t c = op.weight.shape[0], k = op.weight.shape[1];
+  if (rows_per_sample(op.x) == 1) {
+    matmul(stream,
+           {op.x.rows(), c, k, op.x.f32(), c, 1, op.weight.f32(), k, op.y.f32(), k, op.bias.f32(), op.residual.f32()});
+    return;
+  }
+  stream.primitives->convolution(pointwise(op.x, c, k), op.x.f32(), op.weight.f32(), op.bias.f32(), false, op.y.f32());
+  if (op.residual) {
+    const float* const residual = op.residual.f32();
+    float* const y = op.y.f32();
+    parallel_elements(stream, op.y.size(), [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) y[i] += residual[i];
+    });
+  }
 }
 
 void linear_backward_data(Stream& stream, const LinearBackwardData& op) {
   const int64_t c = op.weight.shape[0], k = op.weight.shape[1];
-  float* transposed = stream.scratch.floats(kFreeSlot, static_cast<size_t>(c * k));
-  transpose(op.weight.f32(), c, k, transposed);
-  matmul({op.dy.rows(), k, c, op.dy.f32(), transposed, nullptr, nullptr, op.dx.f32()});
+  if (rows_per_sample(op.dx) == 1) {
+    float* const transposed = stream.scratch.floats(kFreeSlot, static_cast<size_t>(c * k));
+    transpose(stream, op.weight.f32(), c, k, transposed);
+    matmul(stream, {op.dy.rows(), k, c, op.dy.f32(), k, 1, transposed, c, op.dx.f32(), c});
+    return;
+  }
+  stream.primitives->convolution_backward_data(pointwise(op.dx, c, k), op.dy.f32(), op.weight.f32(), op.dx.f32());
 }
 
 // Sums over the batch: nothing here is per sample, so the quickest matrix product will do.
-void linear_backward_weights(Stream&, const LinearBackwardWeights& op) {
+void linear_backward_weights(Stream& stream, const LinearBackwardWeights& op) {
   const int64_t m = op.x.rows(), c = op.dweight.shape[0], k = op.dweight.shape[1];
-  const bool done =
-      gemm('T', 'N', c, k, m, 1.0f, op.x.f32(), c, op.dy.f32(), k, op.accumulate ? 1.0f : 0.0f, op.dweight.f32(), k);
-  if (!done) fail(code::out_of_memory, "linearBackwardWeights: no memory for the matrix product");
-  if (op.dbias) sum_rows(op.dy.f32(), m, k, op.accumulate, op.dbias.f32());
+  if (!gemm('T', 'N', c, k, m, 1, op.x.f32(), c, op.dy.f32(), k, op.accumulate ? 1.0f : 0.0f, op.dweight.f32(), k))
+    fail(code::out_of_memory, "linearBackwardWeights: no memory for the matrix product");
+  if (op.dbias) sum_rows(stream, op.dy.f32(), m, k, op.accumulate, op.dbias.f32());
 }
 
 }  // namespace diffusion::cpu::DIFFUSION_ISA
