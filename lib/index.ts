@@ -3,6 +3,17 @@ export { backward, noGrad } from './autograd/tape.js';
 export { ImageDataset } from './data/dataset.js';
 export { Device, type OpenDeviceOptions, openDevice } from './device.js';
 export { type DeviceInfo, listDevices } from './deviceList.js';
+export type { Labels, NoiseOptions, Timesteps } from './diffusion/arguments.js';
+export { GaussianDiffusion, type ReverseSample } from './diffusion/gaussian.js';
+export type {
+  DdimSampleOptions,
+  GaussianDiffusionOptions,
+  GaussianMoments,
+  QSampleOptions,
+  TrainingLosses,
+  TrainingLossesOptions,
+} from './diffusion/gaussianOptions.js';
+export type { ForwardOptions, Model, ModelFunction, Network } from './diffusion/model.js';
 export { NoiseSchedule } from './diffusion/schedule.js';
 export * from './errors.js';
 export type { DataArray, DType } from './native.js';
