@@ -21,4 +21,6 @@ export * as ops from './ops/index.js';
 export { mean, mseLoss } from './ops/reduce.js';
 export { Program } from './program.js';
 export type { Seed } from './random.js';
+export type { SampleOptions, SamplerOptions, SamplerStepsOptions } from './sampling/options.js';
+export { Sampler, type SamplerStep } from './sampling/sampler.js';
 export { type Layout, Tensor } from './tensor.js';
