@@ -11,7 +11,7 @@ namespace {
 
 template <class F>
 void map(const Stream& stream, const View& x, const View& y, const F& f) {
-  parallel_elements(stream, y.size(), [from = x.f32(), to = y.f32(), &f](int64_t begin, int64_t end) {
+  parallel_elements(stream, y.size(), [from = x.f32(), to = y.f32(), f](int64_t begin, int64_t end) {
 #pragma omp simd
     for (int64_t i = begin; i < end; ++i) to[i] = f(from[i]);
   });
@@ -19,7 +19,7 @@ void map(const Stream& stream, const View& x, const View& y, const F& f) {
 
 template <class F>
 void map(const Stream& stream, const View& a, const View& b, const View& y, const F& f) {
-  parallel_elements(stream, y.size(), [left = a.f32(), right = b.f32(), to = y.f32(), &f](int64_t begin, int64_t end) {
+  parallel_elements(stream, y.size(), [left = a.f32(), right = b.f32(), to = y.f32(), f](int64_t begin, int64_t end) {
 #pragma omp simd
     for (int64_t i = begin; i < end; ++i) to[i] = f(left[i], right[i]);
   });
@@ -57,7 +57,7 @@ void dropout(Stream& stream, const Dropout& op) {
   const int64_t chunks = (sample_size + kRandomChunk - 1) / kRandomChunk;
   const float p = op.p, keep = 1.0f / (1.0f - op.p);
   parallel_for(stream, op.x.shape[0] * chunks, grain_of(4 * std::min(sample_size, kRandomChunk)),
-               [&](int64_t begin, int64_t end) {
+               [=, &op](int64_t begin, int64_t end) {
                  alignas(64) uint32_t buffer[kRandomChunk + kRandomPadding];
                  for (int64_t item = begin; item < end; ++item) {
                    const int64_t n = item / chunks, first = item % chunks * kRandomChunk;

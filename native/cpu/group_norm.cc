@@ -19,37 +19,11 @@ namespace {
 using group_norm_rows::Affine;
 using group_norm_rows::Tail;
 
-enum Slot { kPartial, kThread, kGradients };
+enum Slot { kPartial, kThreadRows, kGradients };
 
 template <class Op>
 Tail tail_of(const Op& op) {
   return {op.silu, op.dropout > 0.0f, op.dropout, 1.0f / (1.0f - op.dropout)};
-}
-
-// Arrays of one row that belong to a thread, and its random words.
-class ThreadRows {
- public:
-  ThreadRows(Stream& stream, const GroupNormPlan& plan, int64_t count)
-      : row_((plan.row + 15) / 16 * 16), pitch_(count * row_ + (plan.words() + 15) / 16 * 16), count_(count) {
-    data_ = stream.scratch.floats(kThread, static_cast<size_t>(stream.threads * pitch_));
-  }
-  float* operator[](int64_t i) const { return data_ + omp_get_thread_num() * pitch_ + i * row_; }
-  uint32_t* words() const { return reinterpret_cast<uint32_t*>((*this)[count_]); }
-
- private:
-  int64_t row_, pitch_, count_;
-  float* data_;
-};
-
-// The first C values of a row array, repeated over the pixels of the row.
-void repeat(const GroupNormPlan& plan, float* values) {
-  for (int64_t i = plan.c; i < plan.row; ++i) values[i] = values[i - plan.c];
-}
-
-double fold_channel(const GroupNormPlan& plan, const float* values, int64_t channel) {
-  double sum = 0;
-  for (int64_t i = channel; i < plan.row; i += plan.c) sum += static_cast<double>(values[i]);
-  return sum;
 }
 
 // Slope and offset of a channel's z for mean and rstd of its group; `centre` is the mean that will be subtracted.
@@ -73,18 +47,6 @@ const uint32_t* draw(const GroupNormPlan& plan, const Tail& tail, const Generato
   return random_words(g, static_cast<uint32_t>(n), pixel * plan.c, count * plan.c, buffer);
 }
 
-// f(source index, position in the source, position in y, channel offset, length) for each row of a stretch.
-template <class F>
-void for_rows(const GroupNormPlan& plan, int64_t n, int64_t pixel, int64_t count, const F& f) {
-  for (int64_t p = pixel; p < pixel + count; p += plan.fold) {
-    const int64_t pixels = std::min(plan.fold, pixel + count - p), at = n * plan.pixels + p;
-    for (int s = 0; s < plan.source_count; ++s) {
-      const auto [channels, offset] = plan.sources[s];
-      f(s, at * channels, at * plan.c + offset, (p - pixel) * plan.c + offset, pixels * channels);
-    }
-  }
-}
-
 }  // namespace
 
 void group_norm(Stream& stream, const GroupNorm& op) {
@@ -97,7 +59,7 @@ void group_norm(Stream& stream, const GroupNorm& op) {
   // partial[n, block, {mean, M2}, C]
   auto* partial = static_cast<double*>(stream.scratch.get(kPartial, sizeof(double) * plan.n * plan.blocks * 2 * c));
   enum { kCentre, kSlope, kOffset, kPilot, kSum, kSquares, kRows };
-  const ThreadRows rows(stream, plan, kRows);
+  const ThreadRows rows(stream, kThreadRows, plan, kRows);
 
   const auto moments = [&](int64_t n, int64_t block) {
     float *pilot = rows[kPilot], *sum = rows[kSum], *squares = rows[kSquares];
@@ -175,7 +137,7 @@ void group_norm_backward(Stream& stream, const GroupNormBackward& op) {
   auto* partial = static_cast<double*>(stream.scratch.get(kPartial, sizeof(double) * plan.n * plan.blocks * 2 * c));
   auto* gradients = static_cast<double*>(stream.scratch.get(kGradients, sizeof(double) * plan.n * 2 * c));
   enum { kCentre, kSlope, kOffset, kSum, kProduct, kPull, kLift, kRows };
-  const ThreadRows rows(stream, plan, kRows);
+  const ThreadRows rows(stream, kThreadRows, plan, kRows);
 
   const auto coefficients = [&](int64_t n) {
     for (int64_t k = 0; k < c; ++k) {

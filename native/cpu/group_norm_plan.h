@@ -55,6 +55,45 @@ struct GroupNormPlan {
   }
 };
 
+// Arrays of one row that belong to a thread, and its random words.
+class ThreadRows {
+ public:
+  ThreadRows(Stream& stream, int slot, const GroupNormPlan& plan, int64_t count)
+      : row_((plan.row + 15) / 16 * 16), pitch_(count * row_ + (plan.words() + 15) / 16 * 16), count_(count) {
+    data_ = stream.scratch.floats(slot, static_cast<size_t>(stream.threads * pitch_));
+  }
+  float* operator[](int64_t i) const { return data_ + omp_get_thread_num() * pitch_ + i * row_; }
+  uint32_t* words() const { return reinterpret_cast<uint32_t*>((*this)[count_]); }
+
+ private:
+  int64_t row_, pitch_, count_;
+  float* data_;
+};
+
+// The first C values of a row array, repeated over the pixels of the row.
+inline void repeat(const GroupNormPlan& plan, float* values) {
+  for (int64_t i = plan.c; i < plan.row; ++i) values[i] = values[i - plan.c];
+}
+
+// The sum over the pixels of a row.
+inline double fold_channel(const GroupNormPlan& plan, const float* values, int64_t channel) {
+  double sum = 0;
+  for (int64_t i = channel; i < plan.row; i += plan.c) sum += static_cast<double>(values[i]);
+  return sum;
+}
+
+// f(source index, position in the source, position in y, channel offset, length) for each row of a stretch.
+template <class F>
+void for_rows(const GroupNormPlan& plan, int64_t n, int64_t pixel, int64_t count, const F& f) {
+  for (int64_t p = pixel; p < pixel + count; p += plan.fold) {
+    const int64_t pixels = std::min(plan.fold, pixel + count - p), at = n * plan.pixels + p;
+    for (int s = 0; s < plan.source_count; ++s) {
+      const auto [channels, offset] = plan.sources[s];
+      f(s, at * channels, at * plan.c + offset, (p - pixel) * plan.c + offset, pixels * channels);
+    }
+  }
+}
+
 // Two passes over each sample: start(n), first(n, block)…, middle(n, owner), second(n, block)…, where `owner` is true
 // for one caller a sample. Threads share out samples where those are enough, which keeps a sample in the cache between
 // the passes, and blocks otherwise; start and middle then run in every thread that works on the sample.

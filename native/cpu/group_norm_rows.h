@@ -43,11 +43,12 @@ inline void add_moments(const float* x, int64_t rows, int64_t length, int64_t pi
 
 template <bool silu, bool dropout>
 void apply_row(const Tail& tail, const Affine& z_of, const uint32_t* words, const float* x, float* y, int64_t length) {
+  const float p = tail.p, keep = tail.keep;
 #pragma omp simd
   for (int64_t i = 0; i < length; ++i) {
     float z = madd(x[i] - z_of.centre[i], z_of.slope[i], z_of.offset[i]);
     if constexpr (silu) z = silu_f32(z);
-    if constexpr (dropout) z = uniform(words[i]) < tail.p ? 0.0f : z * tail.keep;
+    if constexpr (dropout) z = uniform(words[i]) < p ? 0.0f : z * keep;
     y[i] = z;
   }
 }
@@ -56,11 +57,12 @@ void apply_row(const Tail& tail, const Affine& z_of, const uint32_t* words, cons
 template <bool silu, bool dropout>
 void differentiate_row(const Tail& tail, const Affine& z_of, const uint32_t* words, const float* dy, const float* x,
                        float* dz_out, float* sum, float* product, int64_t length) {
+  const float p = tail.p, keep = tail.keep;
 #pragma omp simd
   for (int64_t i = 0; i < length; ++i) {
     const float d = x[i] - z_of.centre[i];
     float dz = dy[i];
-    if constexpr (dropout) dz = uniform(words[i]) < tail.p ? 0.0f : dz * tail.keep;
+    if constexpr (dropout) dz = uniform(words[i]) < p ? 0.0f : dz * keep;
     if constexpr (silu) dz *= silu_slope(madd(d, z_of.slope[i], z_of.offset[i]));
     dz_out[i] = dz;
     sum[i] += dz;
@@ -76,7 +78,7 @@ inline void finish_row(const Affine& z_of, const float* pull, const float* lift,
     dx[i] = madd(dx[i], z_of.slope[i], -madd(x[i] - z_of.centre[i], pull[i], lift[i]));
 }
 
-// The function for a tail: select<Apply>(tail) etc. keep the choice out of the loops.
+// Chosen once an operation, out of the loops.
 using Apply = decltype(&apply_row<false, false>);
 using Differentiate = decltype(&differentiate_row<false, false>);
 

@@ -16,13 +16,19 @@ inline constexpr int64_t kGrain = 16384;
 // Items of `elements` each that make one grain.
 inline int64_t grain_of(int64_t elements) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements)); }
 
+// Out of line, so that the serial and the parallel path below run the same vectorised code.
+template <class F>
+__attribute__((noinline)) void call(const F& f, int64_t begin, int64_t end) {
+  f(begin, end);
+}
+
 // f(begin, end) over a static partition of [0, n), in this thread alone when n is below two grains. f must give the
 // same results for every partition, and must not throw.
 template <class F>
 void parallel_for(const Stream& stream, int64_t n, int64_t grain, const F& f) {
   if (n <= 0) return;
   if (stream.threads == 1 || n < 2 * grain) {
-    f(int64_t{0}, n);
+    call(f, 0, n);
     return;
   }
   // Always the whole team: libgomp ends and restarts threads when the size changes.
@@ -32,7 +38,7 @@ void parallel_for(const Stream& stream, int64_t n, int64_t grain, const F& f) {
     const int64_t parts = omp_get_num_threads();
     const int64_t begin = n * part / parts;
     const int64_t end = n * (part + 1) / parts;
-    if (begin < end) f(begin, end);
+    if (begin < end) call(f, begin, end);
   }
 }
 

@@ -39,7 +39,7 @@ void random_uniform(Stream& stream, const RandomUniform& op) {
   const Generator g = resolve(op.rng);
   const float low = op.low, high = op.high, range = op.high - op.low;
   const float last = nextafterf(high, low);  // rounding must not reach `high`
-  for_chunks(stream, op.y, [&](uint32_t sample, int64_t first, int64_t count, int64_t at) {
+  for_chunks(stream, op.y, [=, &op](uint32_t sample, int64_t first, int64_t count, int64_t at) {
     alignas(64) uint32_t buffer[kRandomChunk + kRandomPadding];
     const uint32_t* words = random_words(g, sample, first, count, buffer);
     float* y = op.y.f32() + at;
@@ -54,7 +54,7 @@ void random_uniform(Stream& stream, const RandomUniform& op) {
 void random_integers(Stream& stream, const RandomIntegers& op) {
   const Generator g = resolve(op.rng);
   const uint32_t low = static_cast<uint32_t>(op.low), range = static_cast<uint32_t>(op.high) - low;
-  for_chunks(stream, op.y, [&](uint32_t sample, int64_t first, int64_t count, int64_t at) {
+  for_chunks(stream, op.y, [=, &op](uint32_t sample, int64_t first, int64_t count, int64_t at) {
     alignas(64) uint32_t buffer[kRandomChunk + kRandomPadding];
     const uint32_t* words = random_words(g, sample, first, count, buffer);
     auto* y = op.y.as<uint32_t>() + at;
