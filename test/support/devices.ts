@@ -1,0 +1,35 @@
+import { afterAll, describe, test } from 'vitest';
+import { type Device, openDevice } from '../../lib/device.js';
+import { resolveDevice } from '../../lib/deviceList.js';
+
+const ids = ['cpu', 'emulator', 'cuda'];
+
+/** The reason why a device cannot be tested here, or null. */
+function whyNot(id: string): string | null {
+  try {
+    resolveDevice(id);
+    return null;
+  } catch (error) {
+    if (id === 'cpu') throw error; // there is always a processor
+    return (error as Error).message;
+  }
+}
+
+/** Defines the same tests for every device that there is; `open` gives one device, closed after the tests of the file. */
+export function eachDevice(define: (id: string, open: () => Promise<Device>) => void): void {
+  for (const id of ids) {
+    const reason = whyNot(id);
+    if (reason !== null) {
+      test(id, (context) => context.skip(reason));
+      continue;
+    }
+    describe(id, () => {
+      let device: Promise<Device> | undefined;
+      afterAll(async () => (await device)?.close());
+      define(id, () => {
+        device ??= openDevice(id);
+        return device;
+      });
+    });
+  }
+}
