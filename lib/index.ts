@@ -17,6 +17,10 @@ export type { ForwardOptions, Model, ModelFunction, Network } from './diffusion/
 export { NoiseSchedule } from './diffusion/schedule.js';
 export * from './errors.js';
 export type { DataArray, DType } from './native.js';
+export * as blocks from './nn/blocks/index.js';
+export { UNet, type UNetForwardOptions, type UNetLoadOptions } from './nn/unet.js';
+export type { ModelLabels, ModelTimesteps } from './nn/unetInputs.js';
+export type { UNetOptions } from './nn/unetOptions.js';
 export * as ops from './ops/index.js';
 export { mean, mseLoss } from './ops/reduce.js';
 export { Program } from './program.js';

@@ -19,22 +19,28 @@ export class Parameter {
   readonly shape: readonly number[];
   readonly kind: ParameterKind;
   readonly value: Tensor;
-  readonly #grad: Tensor;
+  readonly #makeGrad: () => Tensor;
+  #grads: Tensor | null = null;
   /** The gradient counts as zero, whatever its memory holds: the next contribution overwrites. */
   #isZero = true;
 
-  /** `value` and `grad` are taken over; both in the engine's layout. @internal */
-  constructor(name: string, shape: readonly number[], kind: ParameterKind, value: Tensor, grad: Tensor) {
+  /** `value` and `grad` are taken over; both in the engine's layout. A function makes `grad` when it is first needed. @internal */
+  constructor(name: string, shape: readonly number[], kind: ParameterKind, value: Tensor, grad: Tensor | (() => Tensor)) {
     this.name = name;
     this.shape = shape;
     this.kind = kind;
     this.value = value;
-    this.#grad = grad;
+    this.#makeGrad = typeof grad === 'function' ? grad : () => grad;
     value.edge = this;
   }
 
   get device(): Device {
     return this.value.device;
+  }
+
+  get #grad(): Tensor {
+    this.#grads ??= this.#makeGrad();
+    return this.#grads;
   }
 
   /** The gradient summed since the last `zeroGrad`, in the engine's layout. */

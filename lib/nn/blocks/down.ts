@@ -1,0 +1,25 @@
+import { OptionError } from '../../errors.js';
+import type { TensorLike } from '../../ops/check.js';
+import { conv2d } from '../../ops/conv2d.js';
+import { checkNames } from '../../ops/options.js';
+import { show } from '../../options.js';
+import type { Tensor } from '../../tensor.js';
+import { type Affine, checkWeights } from './weights.js';
+
+export interface DownOptions {
+  /** Zeros around the image: 1 on each side, or 0 for one row and column at the lower right only (Ho et al. 2020). */
+  padding?: 0 | 1;
+}
+
+/**
+ * Halves height and width by a 3×3 convolution of stride 2. `x` [N, H, W, C], `weight` [3, 3, C, K] → [N, ⌈H/2⌉, ⌈W/2⌉, K]
+ * (⌊H/2⌋ with padding 0).
+ * @throws OptionError for unknown weights or options; ShapeError and the like from the convolution.
+ */
+export function down(x: TensorLike, weights: Affine, options: DownOptions = {}): Tensor {
+  checkWeights('down', { conv: weights }, ['conv']);
+  checkNames('down', options, ['padding']);
+  const { padding = 1 } = options;
+  if (padding !== 0 && padding !== 1) throw new OptionError(`down: option 'padding' must be 0 or 1, got ${show(padding)}`);
+  return conv2d(x, weights.weight, { bias: weights.bias, stride: 2, padding: padding === 1 ? 1 : [0, 0, 1, 1] });
+}

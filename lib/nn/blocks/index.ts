@@ -1,0 +1,6 @@
+export { type AttentionBlockOptions, type AttentionWeights, attention } from './attention.js';
+export { type DownOptions, down } from './down.js';
+export { type ResidualOptions, type ResidualWeights, residual } from './residual.js';
+export { type TimeEmbeddingOptions, type TimeEmbeddingWeights, timeEmbedding } from './timeEmbedding.js';
+export { up } from './up.js';
+export type { Affine } from './weights.js';

@@ -1,0 +1,78 @@
+import { OptionError } from '../../errors.js';
+import { asTensor, type TensorLike } from '../../ops/check.js';
+import { conv2d } from '../../ops/conv2d.js';
+import { scale } from '../../ops/elementwise.js';
+import { groupNorm } from '../../ops/groupNorm.js';
+import { linear } from '../../ops/linear.js';
+import { checkNames } from '../../ops/options.js';
+import { show } from '../../options.js';
+import type { Seed } from '../../random.js';
+import type { Tensor } from '../../tensor.js';
+import { type Affine, checkWeights } from './weights.js';
+
+/** What a residual block learns. C: channels of x (and skip), K: of the result. */
+export interface ResidualWeights {
+  /** [C] */
+  norm1: Affine;
+  /** [3, 3, C, K] */
+  conv1: Affine;
+  /** [D, K], or [D, 2K] for 'scaleShift'. */
+  timeProjection?: Affine | null;
+  /** [K] */
+  norm2: Affine;
+  /** [3, 3, K, K] */
+  conv2: Affine;
+  /** [1, 1, C, K]; needed where C ≠ K and with a skip. */
+  shortcut?: Affine | null;
+}
+
+export interface ResidualOptions {
+  /** Groups of both normalisations. */
+  groups: number;
+  /** Added to the variance; 1e-5. */
+  eps?: number;
+  /** A second input [N, H, W, C2] whose channels count as following those of `x`. */
+  skip?: TensorLike | null;
+  /** The activated time embedding [N, D]: silu of what `timeEmbedding` gives. */
+  time?: TensorLike | null;
+  /** How time enters: added to every pixel after conv1, or as scale and shift of norm2. */
+  timeEmbedding?: 'add' | 'scaleShift';
+  /** Probability of dropping an element before conv2; 0. */
+  dropout?: number;
+  /** Seed and stream of the dropout. */
+  seed?: Seed;
+  stream?: number;
+  /** The sum is divided by this; 1. */
+  outputScale?: number;
+}
+
+const names = ['groups', 'eps', 'skip', 'time', 'timeEmbedding', 'dropout', 'seed', 'stream', 'outputScale'];
+
+/**
+ * Residual block (He et al. 2016, as in Ho et al. 2020): shortcut(x) + conv2(dropout(silu(norm2(conv1(silu(norm1(x))) + time)))).
+ * `x` [N, H, W, C1] → [N, H, W, K].
+ * @throws OptionError for weights or options that are missing or unknown; ShapeError and the like from the operations.
+ */
+export function residual(x: TensorLike, weights: ResidualWeights, options: ResidualOptions): Tensor {
+  checkWeights('residual', weights, ['norm1', 'conv1', 'norm2', 'conv2'], ['timeProjection', 'shortcut']);
+  checkNames('residual', options, names);
+  const { groups, eps = 1e-5, skip, time, timeEmbedding = 'add', dropout = 0, seed, stream, outputScale = 1 } = options;
+  const { norm1, conv1, timeProjection, norm2, conv2, shortcut } = weights;
+  if (timeEmbedding !== 'add' && timeEmbedding !== 'scaleShift')
+    throw new OptionError(`residual: option 'timeEmbedding' must be 'add' or 'scaleShift', got ${show(timeEmbedding)}`);
+  if (!time !== !timeProjection) throw new OptionError('residual: option time and weights.timeProjection come together');
+  if (skip && !shortcut) throw new OptionError('residual: weights.shortcut is needed with a skip');
+  return asTensor('residual', 'x', x).device.scope(() => {
+    const projected = time && timeProjection ? linear(time, timeProjection.weight, { bias: timeProjection.bias }) : null;
+    const [shift, scaleShift] = timeEmbedding === 'add' ? [projected, null] : [null, projected];
+    const first = groupNorm(x, norm1.weight, norm1.bias, { groups, eps, silu: true, skip });
+    const hidden = conv2d(first, conv1.weight, { bias: conv1.bias, padding: 1, shift });
+    first.dispose();
+    const random = dropout > 0 ? { dropout, seed, stream } : {};
+    const second = groupNorm(hidden, norm2.weight, norm2.bias, { groups, eps, silu: true, scaleShift, ...random });
+    hidden.dispose();
+    const base = shortcut ? conv2d(x, shortcut.weight, { bias: shortcut.bias, skip }) : x;
+    const sum = conv2d(second, conv2.weight, { bias: conv2.bias, padding: 1, residual: base });
+    return outputScale === 1 ? sum : scale(sum, 1 / outputScale);
+  });
+}

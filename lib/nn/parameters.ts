@@ -1,0 +1,117 @@
+import { engineShape, Parameter, type ParameterKind } from '../autograd/parameter.js';
+import type { Device } from '../device.js';
+import { streams, toRng } from '../random.js';
+import { sizeOf, type Tensor } from '../tensor.js';
+
+/** How a parameter starts: everywhere a number, uniform in (−bound, bound), or standard normal. */
+export type Initial = number | { uniform: number } | 'normal';
+
+/** Asks for a parameter of PyTorch's shape. */
+export type Declare = (name: string, shape: readonly number[], kind: ParameterKind, initial: Initial) => Parameter;
+
+/** Where a parameter lies in the flat tensors, in elements. */
+export interface Place {
+  offset: number;
+  size: number;
+}
+
+const stores = new WeakMap<Parameter, ParameterStore>();
+
+/** The store in which a parameter lives, if any. @internal */
+export function storeOf(parameter: Parameter): ParameterStore | undefined {
+  return stores.get(parameter);
+}
+
+/** Parameters begin at multiples of 16 floats: 64 bytes, a cache line and the widest vector. */
+const alignment = 16;
+
+/**
+ * The parameters of a model, in one flat f32 tensor of values and one of gradients, so that an optimiser is one operation. Each
+ * parameter is a view; what lies between them is zero and stays so. Gradients take memory from their first use on.
+ */
+export class ParameterStore {
+  readonly device: Device;
+  /** All values, in the engine's layouts. */
+  readonly flatValues: Tensor;
+  readonly parameters: ReadonlyMap<string, Parameter>;
+  readonly layout: ReadonlyMap<string, Place>;
+  #flatGrads: Tensor | null = null;
+  readonly #gradViews: Tensor[] = [];
+
+  private constructor(device: Device, declarations: readonly Parameters<Declare>[], seed: number | null) {
+    const layout = new Map<string, Place>();
+    let total = 0;
+    for (const [name, shape] of declarations) {
+      const size = sizeOf(shape);
+      layout.set(name, { offset: total, size });
+      total += Math.ceil(size / alignment) * alignment;
+    }
+    this.device = device;
+    this.layout = layout;
+    this.flatValues = device.outsideRecording(() => device.zeros([total]));
+    this.parameters = device.outsideRecording(
+      () => new Map(declarations.map((one, index) => [one[0], this.#makeParameter(one, seed === null ? null : { seed, index })])),
+    );
+  }
+
+  /**
+   * Runs `network` twice: first to learn what it declares, then with the parameters in place; what it returns then is the result.
+   * Initial values are a function of `seed` and the parameter's place in the order of declaration; with null all are zero.
+   */
+  static build<T>(device: Device, seed: number | null, network: (declare: Declare) => T): { store: ParameterStore; network: T } {
+    const declarations: Parameters<Declare>[] = [];
+    network((...declaration) => {
+      declarations.push(declaration);
+      return undefined as unknown as Parameter;
+    });
+    const store = new ParameterStore(device, declarations, seed);
+    return { store, network: network((name) => store.parameters.get(name) as Parameter) };
+  }
+
+  #makeParameter([name, shape, kind, initial]: Parameters<Declare>, random: { seed: number; index: number } | null): Parameter {
+    const { device } = this;
+    const place = this.layout.get(name) as Place;
+    const view = (flat: Tensor) => flat.alias(engineShape(shape, kind), place.offset);
+    const value = view(this.flatValues);
+    if (random) {
+      const row = this.flatValues.alias([1, place.size], place.offset); // one sample: the element counts through the parameter
+      const rng = toRng('initialise', device, { seed: random.seed, stream: streams.weights, step: random.index });
+      if (initial === 'normal') device.native.randomNormal(row.handle, ...rng.fields);
+      else if (typeof initial === 'object')
+        device.native.randomUniform(row.handle, -initial.uniform, initial.uniform, ...rng.fields);
+      else if (initial !== 0) device.native.fill(row.handle, initial);
+      row.dispose();
+    }
+    const parameter = new Parameter(name, shape, kind, value, () => {
+      const grad = device.outsideRecording(() => view(this.flatGrads));
+      this.#gradViews.push(grad);
+      return grad;
+    });
+    stores.set(parameter, this);
+    return parameter;
+  }
+
+  /** All gradients, laid out as the values. A parameter without a gradient since `zeroGrad` may hold an older one here. */
+  get flatGrads(): Tensor {
+    this.#flatGrads ??= this.device.outsideRecording(() => this.device.zeros(this.flatValues.shape));
+    return this.#flatGrads;
+  }
+
+  /** Takes over values laid out as `flatValues`. */
+  copyFrom(flat: Tensor): void {
+    this.device.native.cast(flat.handle, this.flatValues.handle);
+    this.flatValues.cell.version++;
+  }
+
+  /** Forgets all gradients; no memory is touched. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters.values()) parameter.zeroGrad();
+  }
+
+  dispose(): void {
+    for (const parameter of this.parameters.values()) parameter.value.dispose();
+    for (const view of this.#gradViews) view.dispose();
+    this.flatValues.dispose();
+    this.#flatGrads?.dispose();
+  }
+}

@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { Parameter } from '../../lib/autograd/parameter.js';
+import { backward } from '../../lib/autograd/tape.js';
+import type { Device } from '../../lib/device.js';
+import type { UNet } from '../../lib/nn/unet.js';
+import { mseLoss } from '../../lib/ops/reduce.js';
+import { permute } from '../../lib/tensor.js';
+import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+
+/** A network's case of the reference data: case.json and io.safetensors. */
+export interface UNetCase {
+  name: string;
+  seed: number;
+  labels: number[] | null;
+  gradient_storage: { full_if_numel_le: number | null; stride: number | null };
+  float32_vs_float64_noise: { zero_gradient_tensors: string[] };
+  params: { name: string; shape: number[]; kind: string; scale: number; grad: { l2: number } }[];
+  tensors: Map<string, GoldenTensor>;
+}
+
+/** `folder` may be a path into the shared data. */
+export async function loadCase(folder: string): Promise<UNetCase> {
+  const description = loadGoldenJson<Omit<UNetCase, 'tensors' | 'name'>>(join(folder, 'case.json'));
+  return { ...description, name: folder, tensors: await loadGolden(join(folder, 'io.safetensors')) };
+}
+
+export function golden(one: UNetCase, name: string): GoldenTensor {
+  const tensor = one.tensors.get(name);
+  if (!tensor) throw new Error(`${one.name} has no tensor ${name}`);
+  return tensor;
+}
+
+/** What one forward and backward pass gives, everything in PyTorch's layouts. */
+export interface Pass {
+  out: Float32Array;
+  loss: number;
+  gradX: Float32Array;
+  gradients: Map<string, Float32Array>;
+}
+
+/** Loss = mean((out − target)²), backward with the images as a parameter too. */
+export async function runCase(device: Device, model: UNet, one: UNetCase): Promise<Pass> {
+  const x = golden(one, 'x');
+  const nhwc = permute(x.shape, [0, 2, 3, 1]);
+  const value = device.tensor(x.values, x.shape, { layout: 'nchw' });
+  const images = new Parameter('x', nhwc, 'plain', value, device.zeros(nhwc));
+  const target = golden(one, 'target');
+  const wanted = device.tensor(target.values, target.shape, { layout: 'nchw' });
+  const y = model.forward(images, golden(one, 't').values, { train: true, labels: one.labels });
+  const out = (await y.read({ layout: 'nchw' })) as Float32Array;
+  const loss = mseLoss(y, wanted);
+  const [lossValue] = await loss.read();
+  backward(loss);
+  const gradients = new Map<string, Float32Array>();
+  for (const [name, parameter] of model.parameters()) gradients.set(name, await parameter.readGrad());
+  const gradX = (await images.grad.read({ layout: 'nchw' })) as Float32Array;
+  for (const tensor of [value, images.grad, wanted, y, loss]) tensor.dispose();
+  return { out, loss: lossValue as number, gradX, gradients };
+}
+
+/** The weight generator of the reference data. */
+export function hashWeights(name: string, seed: number, size: number, kind: string, scale: number): Float32Array {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193);
+  hash ^= seed;
+  return Float32Array.from({ length: size }, (_, i) => {
+    let x = (hash + Math.imul(i, 0x9e3779b9)) | 0;
+    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+    const bits = (x ^ (x >>> 16)) >>> 22;
+    return kind === 'norm_weight' ? (768 + (bits >> 1)) / 1024 : ((2 * bits - 1023) / 1024) * scale;
+  });
+}
