@@ -55,7 +55,12 @@ export const samplerSchema = v.strictObject({
   steps: v.optional(integer(1)),
   eta: v.optional(number(0, 1), 0),
   spacing: v.optional(oneOf('article', 'leading', 'linspace', 'trailing'), 'article'),
-  shape: v.optional(v.strictTuple([integer(1), integer(1), integer(1)], '[height, width, channels]')),
+  shape: v.optional(
+    v.custom<readonly [number, number, number]>(
+      (value) => Array.isArray(value) && value.length === 3 && value.every((axis) => Number.isSafeInteger(axis) && axis >= 1),
+      '[height, width, channels], positive integers',
+    ),
+  ),
 });
 
 const stepsEntries = {
