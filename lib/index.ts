@@ -28,3 +28,6 @@ export type { Seed } from './random.js';
 export type { SampleOptions, SamplerOptions, SamplerStepsOptions } from './sampling/options.js';
 export { Sampler, type SamplerStep } from './sampling/sampler.js';
 export { type Layout, Tensor } from './tensor.js';
+export { AdamW, type AdamWOptions } from './training/adamW.js';
+export { Trainer, type TrainingProgress } from './training/trainer.js';
+export type { TrainerOptions } from './training/trainerOptions.js';
