@@ -18,16 +18,11 @@ Convolution pointwise(const View& x, int64_t c, int64_t k) {
   return {n, l, 1, c, l, 1, k, 1, 1, c, 1, 0, 0, 0, 0};
 }
 
-// to [K, C] = from [C, K] transposed, in squares that stay in the first-level cache.
+// to [K, C] = from [C, K] transposed.
 void transpose(const Stream& stream, const float* from, int64_t c, int64_t k, float* to) {
-  constexpr int64_t kSquare = 16;
-  parallel_for(stream, (k + kSquare - 1) / kSquare, grain_of(c * kSquare), [=](int64_t begin, int64_t end) {
-    for (int64_t k0 = begin * kSquare; k0 < end * kSquare; k0 += kSquare)
-      for (int64_t c0 = 0; c0 < c; c0 += kSquare) {
-        const int64_t k1 = std::min(k0 + kSquare, k), c1 = std::min(c0 + kSquare, c);
-        for (int64_t column = k0; column < k1; ++column)
-          for (int64_t row = c0; row < c1; ++row) to[column * c + row] = from[row * k + column];
-      }
+  parallel_for(stream, (k + kStrip - 1) / kStrip, grain_of(c * kStrip), [=](int64_t begin, int64_t end) {
+    for (int64_t first = begin * kStrip; first < std::min(end * kStrip, k); first += kStrip)
+      transpose_strip(from + first, k, c, std::min(kStrip, k - first), to + first * c, c);
   });
 }
 

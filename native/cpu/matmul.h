@@ -131,4 +131,16 @@ static inline void matmul(const Stream& stream, const Matmul& p) {
                });
 }
 
+// to [columns, rows] = from [rows, columns] transposed: `columns`, at most a strip, in squares that stay in the cache.
+inline constexpr int64_t kStrip = 16;
+
+static inline void transpose_strip(const float* from, int64_t from_row, int64_t rows, int64_t columns, float* to,
+                                   int64_t to_row) {
+  for (int64_t first = 0; first < rows; first += kStrip) {
+    const int64_t end = first + kStrip < rows ? first + kStrip : rows;
+    for (int64_t column = 0; column < columns; ++column)
+      for (int64_t row = first; row < end; ++row) to[column * to_row + row] = from[row * from_row + column];
+  }
+}
+
 }  // namespace diffusion::cpu::DIFFUSION_ISA
