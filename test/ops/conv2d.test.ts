@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { conv2d } from '../../lib/ops/conv2d.js';
 import { eachDevice } from '../support/devices.js';
-import { type Definition, checkOperation } from '../support/operation.js';
+import { checkOperation, type Definition } from '../support/operation.js';
 import * as reference from '../support/reference.js';
 
 type Four = [number, number, number, number];

@@ -74,7 +74,7 @@ function differences<K extends string>(
     Array.from(values[name], (x, i) => {
       const at = (value: number): ArrayLike<number> => {
         values[name][i] = value;
-        const y = reference(values);
+        const y = widen(reference(values)); // a copy: the definition may return its input
         values[name][i] = x;
         return y;
       };

@@ -120,14 +120,10 @@ function boxMuller(radiusWord: number, angleWord: number): [number, number] {
   const open = fma(f(radiusWord), 2 ** -32, 2 ** -33);
   const radius = f(Math.sqrt(f(-2 * logUnit(open))));
   const quarter = ((angleWord + 0x20000000) >>> 0) >>> 30;
-  const theta = f(f((angleWord - (quarter << 30)) | 0) * f(1.46291807926715968105e-9));
+  const theta = f(f((angleWord - (quarter << 30)) | 0) * f(1.4629180792671596e-9));
   const z = f(theta * theta);
   const sine = fma(f(theta * z), horner(z, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1), theta);
-  const cosine = fma(
-    f(z * z),
-    horner(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2),
-    fma(z, -0.5, 1),
-  );
+  const cosine = fma(f(z * z), horner(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2), fma(z, -0.5, 1));
   const [x, y] = quarter % 2 === 1 ? [sine, cosine] : [cosine, sine];
   return [f(radius * (quarter === 1 || quarter === 2 ? -x : x)), f(radius * (quarter >= 2 ? -y : y))];
 }

@@ -115,8 +115,7 @@ export function groupNorm({ x, n, c, groups, gamma, beta, eps, scaleShift, ...af
       for (const at of places) {
         const channel = at % c;
         let z = ((get(x, at) - mean) / Math.sqrt(variance + eps)) * get(gamma, channel) + get(beta, channel);
-        if (scaleShift)
-          z = z * (1 + get(scaleShift, sample * 2 * c + channel)) + get(scaleShift, sample * 2 * c + c + channel);
+        if (scaleShift) z = z * (1 + get(scaleShift, sample * 2 * c + channel)) + get(scaleShift, sample * 2 * c + c + channel);
         if (after.silu) z = silu(z);
         y[at] = after.mask ? z * get(after.mask, at) : z;
       }
@@ -144,8 +143,7 @@ export function attention({ q, k, v, n, l, heads, scale }: AttentionReference): 
       for (let i = 0; i < l; i++) {
         const scores = new Float64Array(l);
         for (let j = 0; j < l; j++)
-          for (let e = 0; e < d; e++)
-            scores[j] = (scores[j] as number) + scale * get(q, place(i) + e) * get(k, place(j) + e);
+          for (let e = 0; e < d; e++) scores[j] = (scores[j] as number) + scale * get(q, place(i) + e) * get(k, place(j) + e);
         const largest = Math.max(...scores);
         const weights = scores.map((score) => Math.exp(score - largest));
         const sum = weights.reduce((a, b) => a + b, 0);
