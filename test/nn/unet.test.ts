@@ -1,10 +1,15 @@
+import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { writeSafetensors } from '../../lib/files/safetensors.js';
 import { UNet } from '../../lib/nn/unet.js';
 import { maxAbs, relL2 } from '../support/compare.js';
 import { eachDevice } from '../support/devices.js';
 import { goldenPath, sharedGolden } from '../support/shared.js';
-import { golden, loadCase, type Pass, runCase, type UNetCase } from './unetGolden.js';
+import { temporaryFolder } from '../support/temporaryFolder.js';
+import { golden, hashWeights, loadCase, type Pass, runCase, type UNetCase } from './unetGolden.js';
+
+const temporary = temporaryFolder();
 
 /** The tolerances of the reference data for float32. */
 function expectAgreement(pass: Pass, one: UNetCase): void {
@@ -37,6 +42,14 @@ eachDevice((_id, open) => {
     expectAgreement(await runCase(device, model, one), one);
   });
 
+  test('the hash generator makes the reference weights', async () => {
+    const device = await open();
+    const one = await loadCase('unet/d1_cifar_style');
+    using model = await UNet.load(device, goldenPath('unet/d1_cifar_style'));
+    const [read, made] = [await readAll(model), hashAll(one)];
+    for (const [name, values] of made) expect(maxAbs(read.get(name) as Float32Array, values), name).toBe(0);
+  });
+
   test.skipIf(!sharedGolden)('d4_g32_noattnmid: half-precision weights, no attention in the middle', async () => {
     const device = await open();
     const folder = join(sharedGolden as string, 'unet/d4_g32_noattnmid');
@@ -44,4 +57,39 @@ eachDevice((_id, open) => {
     using model = await UNet.load(device, folder);
     expectAgreement(await runCase(device, model, one), one);
   });
+
+  test.skipIf(!sharedGolden)('d6_ddpm_cifar10_32: the published CIFAR-10 network, 35.7 million weights', async () => {
+    const device = await open();
+    const folder = join(sharedGolden as string, 'unet/d6_ddpm_cifar10_32_full_hash');
+    const one = await loadCase(folder);
+    const copy = join(temporary, 'd6');
+    await mkdir(copy);
+    await copyFile(join(folder, 'config.json'), join(copy, 'config.json'));
+    const shapes = new Map(one.params.map(({ name, shape }) => [name, shape]));
+    const entries = Array.from(hashAll(one), ([name, data]) => ({ name, shape: shapes.get(name) as number[], data }));
+    await writeSafetensors(join(copy, 'diffusion_pytorch_model.safetensors'), entries);
+    using model = await UNet.load(device, copy);
+    expectAgreement(await runCase(device, model, one), one);
+  });
 });
+
+async function readAll(model: UNet): Promise<Map<string, Float32Array>> {
+  const values = new Map<string, Float32Array>();
+  for (const [name, parameter] of model.parameters()) values.set(name, await parameter.read());
+  return values;
+}
+
+function hashAll(one: UNetCase): Map<string, Float32Array> {
+  return new Map(
+    one.params.map(({ name, shape, kind, scale }) => [
+      name,
+      hashWeights(
+        name,
+        one.seed,
+        shape.reduce((product, axis) => product * axis, 1),
+        kind,
+        scale,
+      ),
+    ]),
+  );
+}

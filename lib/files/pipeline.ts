@@ -1,0 +1,94 @@
+import { join } from 'node:path';
+import * as v from 'valibot';
+import type { Device } from '../device.js';
+import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { diffusionSchema } from '../diffusion/gaussianOptions.js';
+import { NoiseSchedule } from '../diffusion/schedule.js';
+import { FileFormatError, OptionError } from '../errors.js';
+import { UNet } from '../nn/unet.js';
+import { parseOptions, show } from '../options.js';
+import { componentFolder, diffusersVersion, makeFolder } from './diffusers.js';
+import { readJson, writeJson } from './json.js';
+import { processOf, type SchedulerProcess, schedulerConfigOf } from './schedulerConfig.js';
+
+/** What a pipeline folder holds. */
+export interface SavePipelineOptions {
+  /** With the averaged weights, usually: `trainer.ema`. */
+  model: UNet;
+  /** The training schedule; `diffusion.schedule` when left out. */
+  schedule?: NoiseSchedule;
+  /** What the model predicts: 'epsilon' unless `diffusion` says otherwise. */
+  prediction?: SchedulerProcess['prediction'];
+  /** Variance of a reverse step: 'fixedSmall' unless `diffusion` says otherwise. */
+  variance?: SchedulerProcess['variance'];
+  /** Whether predictions of x_0 are clipped to [-1, 1]: true unless `diffusion` says otherwise. */
+  clipDenoised?: boolean;
+  /** A process whose schedule and options are those left out above. */
+  diffusion?: GaussianDiffusion;
+}
+
+/** What `loadPipeline` reads. */
+export interface Pipeline {
+  model: UNet;
+  schedule: NoiseSchedule;
+  diffusion: GaussianDiffusion;
+  /** scheduler_config.json as it is. */
+  schedulerConfig: Readonly<Record<string, unknown>>;
+}
+
+const { prediction, variance, clipDenoised } = diffusionSchema.entries;
+const schema = v.strictObject({
+  model: v.custom<UNet>((value) => value instanceof UNet, 'a UNet'),
+  schedule: v.optional(v.custom<NoiseSchedule>((value) => value instanceof NoiseSchedule, 'a NoiseSchedule')),
+  diffusion: v.optional(v.custom<GaussianDiffusion>((value) => value instanceof GaussianDiffusion, 'a GaussianDiffusion')),
+  prediction: v.optional(prediction.wrapped),
+  variance: v.optional(variance.wrapped),
+  clipDenoised: v.optional(clipDenoised.wrapped),
+});
+
+/**
+ * Writes what `DDPMPipeline.from_pretrained` of diffusers reads: model_index.json, unet/ and scheduler/scheduler_config.json.
+ * Leave the weights unchanged until the promise settles.
+ * @throws OptionError for what a DDPMScheduler cannot express: a respaced schedule, rescaled timesteps; FileFormatError naming the
+ * file that cannot be written.
+ */
+export async function savePipeline(folder: string, options: SavePipelineOptions): Promise<void> {
+  const owner = 'savePipeline';
+  const { model, diffusion, ...given } = parseOptions(owner, schema, options);
+  const schedule = given.schedule ?? diffusion?.schedule;
+  if (!schedule) throw new OptionError(`${owner}: option 'schedule' is required (or 'diffusion')`);
+  if (diffusion?.rescaleTimesteps && schedule.originalTimesteps !== 1000)
+    throw new OptionError(`${owner}: diffusers has no rescaleTimesteps; ${schedule.originalTimesteps} steps cannot be saved so`);
+  const scheduler = schedulerConfigOf(owner, {
+    schedule,
+    prediction: given.prediction ?? diffusion?.prediction ?? 'epsilon',
+    variance: given.variance ?? diffusion?.variance ?? 'fixedSmall',
+    clipDenoised: given.clipDenoised ?? diffusion?.clipDenoised ?? true,
+  });
+  await model.save(join(folder, 'unet'));
+  await makeFolder(join(folder, 'scheduler'));
+  await writeJson(join(folder, 'scheduler', 'scheduler_config.json'), { _diffusers_version: diffusersVersion, ...scheduler });
+  await writeJson(join(folder, 'model_index.json'), {
+    _class_name: 'DDPMPipeline',
+    _diffusers_version: diffusersVersion,
+    scheduler: ['diffusers', 'DDPMScheduler'],
+    unet: ['diffusers', 'UNet2DModel'],
+  });
+}
+
+/**
+ * Reads a pipeline folder of `savePipeline` or diffusers (components in folders of their own, or all in one): the network, the
+ * training schedule of whichever scheduler is there, and the process of both.
+ * @throws FileFormatError naming the file and the key or tensor at fault.
+ */
+export async function loadPipeline(device: Device, folder: string): Promise<Pipeline> {
+  if (typeof folder !== 'string') throw new OptionError(`loadPipeline: folder must be a string, got ${show(folder)}`);
+  const path = join(await componentFolder(folder, 'scheduler', 'scheduler_config.json'), 'scheduler_config.json');
+  const schedulerConfig = await readJson(path);
+  if (schedulerConfig === null || typeof schedulerConfig !== 'object' || Array.isArray(schedulerConfig))
+    throw new FileFormatError(`'${path}' must hold an object, got ${show(schedulerConfig)}`);
+  const { schedule, ...options } = processOf(schedulerConfig, `'${path}'`);
+  const diffusion = new GaussianDiffusion(device, schedule, options);
+  const model = await UNet.load(device, folder);
+  return { model, schedule, diffusion, schedulerConfig: schedulerConfig as Record<string, unknown> };
+}
