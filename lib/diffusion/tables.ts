@@ -49,7 +49,7 @@ export function reverseTable(
       const sigma2 = kind === 'ddim' ? eta * eta * at(schedule.posteriorVariance, t) : 0;
       b = Math.sqrt(target);
       f = Math.sqrt(Math.max(0, 1 - target - sigma2));
-      d = t === 0 ? 0 : Math.sqrt(sigma2);
+      d = Math.sqrt(sigma2); // 0 at t = 0, where β̃ is 0
     } else {
       a = at(schedule.posteriorMeanCoef2, t);
       b = at(schedule.posteriorMeanCoef1, t);

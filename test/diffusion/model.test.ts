@@ -37,8 +37,9 @@ eachDevice((_, open) => {
     );
     expect(handed.map((tensor) => tensor.disposed)).toEqual([false, true]);
     expect(output).toBe(handed[0]);
-    expect([xt.disposed, t.disposed]).toEqual([false, false]);
     expect(Array.from(await output.read())).toEqual([2, 2, 2, 2, 2, 2]);
+    output.dispose();
+    expect([xt.disposed, t.disposed]).toEqual([false, false]);
   });
 
   test('labels go to a function only where there are any', () => {
