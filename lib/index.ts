@@ -16,6 +16,7 @@ export type {
 export type { ForwardOptions, Model, ModelFunction, Network } from './diffusion/model.js';
 export { NoiseSchedule } from './diffusion/schedule.js';
 export * from './errors.js';
+export { loadPipeline, type Pipeline, type SavePipelineOptions, savePipeline } from './files/pipeline.js';
 export type { DataArray, DType } from './native.js';
 export * as blocks from './nn/blocks/index.js';
 export { UNet, type UNetForwardOptions, type UNetLoadOptions } from './nn/unet.js';
