@@ -5,7 +5,7 @@ import { take, tinyModel, tinyTrainer, weightsOf } from './tiny.js';
 
 let device: Device;
 beforeAll(async () => {
-  device = await openDevice('cpu');
+  device = await openDevice('cpu', { threads: 1 });
 });
 afterAll(() => device.close());
 
