@@ -95,7 +95,7 @@ describe('samplers written out in float64', () => {
     const diffusion = new GaussianDiffusion(device, schedule);
     using sampler = new Sampler(diffusion, tinyModel(tinyParameters), { method: 'ddim', steps: 4, shape: [5, 3, 2] });
     const items: unknown[] = [];
-    let last = new Float32Array();
+    let last: Float32Array = new Float32Array();
     for await (const { step, total, timestep, x, predXStart } of sampler.steps({ count: 2, seed })) {
       items.push([step, total, timestep, x.shape, predXStart.shape]);
       last = (await x.read()) as Float32Array;

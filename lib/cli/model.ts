@@ -1,0 +1,36 @@
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Device } from '../device.js';
+import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { NoiseSchedule } from '../diffusion/schedule.js';
+import { FileFormatError } from '../errors.js';
+import { loadPipeline } from '../files/pipeline.js';
+import { UNet } from '../nn/unet.js';
+import { corruptUnless, readDescription } from '../training/checkpoint.js';
+import { CheckpointFolder, descriptionFile } from '../training/checkpointFolder.js';
+
+/** A trained model and its process, from a pipeline folder, a run of `train`, or one of its checkpoints (the averaged weights). */
+export async function openModel(device: Device, path: string): Promise<{ model: UNet; diffusion: GaussianDiffusion }> {
+  if (await exists(join(path, 'model_index.json'))) return loadPipeline(device, path);
+  if (await exists(join(path, descriptionFile))) return openCheckpoint(device, path);
+  if (await exists(join(path, 'latest'))) return openCheckpoint(device, join(path, await new CheckpointFolder(path).newest()));
+  throw new FileFormatError(
+    `'${path}' is neither a pipeline folder (no model_index.json) nor the output of 'diffusion-native train' (no latest)`,
+  );
+}
+
+async function openCheckpoint(device: Device, path: string) {
+  const { diffusion: saved } = await readDescription(path);
+  const diffusion = corruptUnless(
+    join(path, descriptionFile),
+    () => new GaussianDiffusion(device, NoiseSchedule.fromJSON(saved.schedule), saved.options),
+  );
+  return { model: await UNet.load(device, join(path, 'unet_ema')), diffusion };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

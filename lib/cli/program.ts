@@ -1,0 +1,46 @@
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { DiffusionError, OptionError } from '../errors.js';
+import { readJson } from '../files/json.js';
+import { addDevicesCommand } from './devices.js';
+import { addSampleCommand } from './sample.js';
+import { addTrainCommand } from './train.js';
+
+/** Exit statuses of the command line program. */
+export const exitStatus = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+const footer = `
+Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C; train saves a checkpoint first).
+Environment: DIFFUSION_DEVICE is the default of --device, DIFFUSION_NATIVE_PATH a folder with the native files.`;
+
+/** Runs the program with these arguments and gives its exit status. Problems go to standard error. */
+export async function run(argv: readonly string[]): Promise<number> {
+  try {
+    const { version } = (await readJson(join(__dirname, '..', '..', 'package.json'))) as { version: string };
+    const program = new Command('diffusion-native')
+      .description('Trains denoising diffusion models on images and draws new ones, natively.')
+      .version(version)
+      .exitOverride()
+      .showHelpAfterError("(add '--help' for the options)")
+      .addHelpText('after', footer);
+    addDevicesCommand(program);
+    addTrainCommand(program);
+    addSampleCommand(program);
+    await program.parseAsync(argv, { from: 'user' });
+    return exitStatus.done;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+/** Says what went wrong, and gives the exit status that fits. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitStatus.done : exitStatus.usage;
+  const { name, message, stack } = error as Error;
+  if (name === 'AbortError') {
+    console.error('interrupted');
+    return exitStatus.interrupted;
+  }
+  console.error(error instanceof DiffusionError ? `error: ${message}` : stack);
+  return error instanceof OptionError ? exitStatus.usage : exitStatus.failed;
+}

@@ -1,0 +1,105 @@
+import { randomInt } from 'node:crypto';
+import { type Command, Option } from 'commander';
+import { openDevice } from '../device.js';
+import { OptionError } from '../errors.js';
+import { saveImageGrid } from '../files/png.js';
+import type { SamplerOptions } from '../sampling/options.js';
+import { Sampler } from '../sampling/sampler.js';
+import { interruptible } from './interrupt.js';
+import { openModel } from './model.js';
+import { duration, type JsonTarget, say, writeResult } from './output.js';
+import { Progress } from './progress.js';
+import { deviceOptions, integer, jsonOption, list, number } from './values.js';
+
+interface SampleArguments extends Omit<SamplerOptions, 'shape'> {
+  model: string;
+  output: string;
+  count: number;
+  first: number;
+  batchSize: number;
+  steps?: number;
+  seed?: number;
+  labels?: number[];
+  columns?: number;
+  scale: number;
+  device: string;
+  threads?: number;
+  json?: JsonTarget;
+}
+
+const defaultSteps = 100;
+
+const options = () => [
+  new Option(
+    '--model <folder>',
+    "pipeline folder, or the output folder of 'train' or one of its checkpoints",
+  ).makeOptionMandatory(),
+  new Option('--output <file>', 'PNG file with all samples').default('samples.png'),
+  new Option('--count <n>', 'how many samples').argParser(integer(1)).default(16),
+  new Option('--steps <n>', 'model evaluations a sample (default: 100, or all that the schedule has)').argParser(integer(1)),
+  new Option('--method <name>', 'sampling method').choices(['ddpm', 'ddim']).default('ddpm'),
+  new Option('--eta <x>', 'noise of ddim, 0 to 1').argParser(number(0)).default(0),
+  new Option('--spacing <rule>', 'which steps are taken')
+    .choices(['article', 'leading', 'linspace', 'trailing'])
+    .default('article'),
+  new Option('--seed <n>', 'sample k of a seed is always the same (default: random)').argParser(integer(0)),
+  new Option('--first <k>', 'number of the first sample').argParser(integer(0)).default(0),
+  new Option('--labels <list>', 'classes, repeated as needed: 0,1,2').argParser(list(integer(0))),
+  new Option('--batch-size <n>', 'samples computed together').argParser(integer(1)).default(64),
+  new Option('--columns <n>', 'samples a row (default: square)').argParser(integer(1)),
+  new Option('--scale <n>', 'pixels a side for each pixel').argParser(integer(1)).default(1),
+  ...deviceOptions(),
+  jsonOption(),
+];
+
+/** `diffusion-native sample` */
+export function addSampleCommand(program: Command): void {
+  const command = program.command('sample').description('draw images from a trained model into a PNG file');
+  for (const option of options()) command.addOption(option);
+  command.action((given: SampleArguments) => interruptible((signal) => sample(given, signal)));
+}
+
+async function sample(given: SampleArguments, signal: AbortSignal): Promise<void> {
+  const { json, output, count, first, batchSize, columns, scale, method, eta, spacing } = given;
+  const seed = given.seed ?? randomInt(2 ** 32);
+  const device = await openDevice(given.device, { threads: given.threads });
+  const began = performance.now();
+  try {
+    const { model, diffusion } = await openModel(device, given.model);
+    if (model.numClasses > 0 && !given.labels)
+      throw new OptionError(`sample: the model has ${model.numClasses} classes: choose some by --labels, for example 0,1`);
+    const steps = given.steps ?? Math.min(defaultSteps, diffusion.schedule.length);
+    const sampler = new Sampler(diffusion, model, { method, eta, spacing, steps });
+    const batches: Float32Array[] = [];
+    let shape: readonly number[] = [];
+    using progress = new Progress('sample', Math.ceil(count / batchSize) * steps);
+    for (let done = 0; done < count; done += batchSize) {
+      const size = Math.min(batchSize, count - done);
+      const labels =
+        given.labels && Array.from({ length: size }, (_, i) => given.labels?.at((done + i) % given.labels.length) as number);
+      for await (const { step, total, x } of sampler.steps({ count: size, first: first + done, seed, labels, signal })) {
+        progress.update(batches.length * total + step);
+        if (step < total) continue;
+        batches.push((await x.read()) as Float32Array);
+        shape = x.shape.slice(1);
+      }
+    }
+    progress.stop();
+    await saveImageGrid(output, concatenate(batches), [count, ...shape], { columns, scale });
+    const seconds = (performance.now() - began) / 1000;
+    await writeResult(json, { output, count, first, seed, method, steps, shape, seconds, device: device.info.id });
+    say(json, `${count} samples of seed ${seed} after ${duration(seconds)}: ${output}`);
+  } finally {
+    await device.close();
+  }
+}
+
+function concatenate(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

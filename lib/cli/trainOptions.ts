@@ -1,0 +1,119 @@
+import { type Command, Option } from 'commander';
+import type { JsonTarget } from './output.js';
+import { deviceOptions, integer, jsonOption, list, number, size } from './values.js';
+
+/** What `train` is given; names are those of the options of UNet, GaussianDiffusion and Trainer. */
+export interface TrainArguments {
+  data: string;
+  labels?: string;
+  size?: number | [height: number, width: number];
+  category?: string[];
+  output: string;
+  resume?: true;
+  steps: number;
+  batchSize?: number;
+  microBatch?: number;
+  learningRate?: number;
+  learningRateSchedule?: 'constant' | 'linear' | 'cosine';
+  warmupSteps?: number;
+  weightDecay?: number;
+  gradientClip?: number;
+  emaDecay?: number;
+  flip?: true;
+  seed?: number;
+  checkpointEvery?: number;
+  onNonFinite?: 'throw' | 'skip';
+  baseChannels?: number;
+  channelMults?: number[];
+  resBlocks?: number;
+  attention?: number[];
+  heads?: number;
+  dropout?: number;
+  timeEmbedding?: 'add' | 'scaleShift';
+  groups?: number;
+  classes?: true;
+  schedule: 'linear' | 'cosine' | 'scaledLinear' | 'sigmoid';
+  timesteps?: number;
+  prediction?: 'epsilon' | 'sample' | 'v';
+  variance?: 'fixedSmall' | 'fixedLarge';
+  device: string;
+  threads?: number;
+  json?: JsonTarget;
+}
+
+const choice = (flags: string, description: string, ...choices: string[]) => new Option(flags, description).choices(choices);
+
+/** What a run keeps: with --resume these come from the checkpoint. */
+const training = () => [
+  new Option('--batch-size <n>', 'images a step (default: 128)').argParser(integer(1)),
+  new Option('--micro-batch <n>', 'images computed at once, to save memory (default: the batch)').argParser(integer(1)),
+  new Option('--learning-rate <x>', 'step size of AdamW (default: 2e-4)').argParser(number(0)),
+  choice('--learning-rate-schedule <kind>', 'how it falls (default: constant)', 'constant', 'linear', 'cosine'),
+  new Option('--warmup-steps <n>', 'steps over which it rises (default: 0)').argParser(integer(0)),
+  new Option('--weight-decay <x>', 'decoupled weight decay (default: 0)').argParser(number(0)),
+  new Option('--gradient-clip <x>', 'largest gradient norm; 0: no limit (default: 1)').argParser(number(0)),
+  new Option('--ema-decay <x>', 'decay of the averaged weights (default: 0.9999)').argParser(number(0)),
+  new Option('--flip', 'mirror images left-right at random'),
+  new Option('--seed <n>', 'of weights, data order, noise (default: 0)').argParser(integer(0)),
+  new Option('--checkpoint-every <n>', 'steps between checkpoints (default: 1000)').argParser(integer(0)),
+  choice('--on-non-finite <what>', 'at a loss that is not finite (default: throw)', 'throw', 'skip'),
+];
+
+const network = () => [
+  new Option('--base-channels <n>', 'channels of the first level (default: 128)').argParser(integer(1)),
+  new Option('--channel-mults <list>', 'channels of each level as multiples (default: 1,2,2,2)').argParser(list(number(0))),
+  new Option('--res-blocks <n>', 'residual blocks a level (default: 2)').argParser(integer(1)),
+  new Option('--attention <list>', 'image sizes with self-attention (default: 16)').argParser(list(integer(1))),
+  new Option('--heads <n>', 'attention heads (default: 1)').argParser(integer(1)),
+  new Option('--dropout <p>', 'dropout in the residual blocks (default: 0)').argParser(number(0)),
+  choice('--time-embedding <kind>', 'how time enters the blocks (default: add)', 'add', 'scaleShift'),
+  new Option('--groups <n>', 'groups of the normalisations (default: chosen from the channels)').argParser(integer(1)),
+  new Option('--classes', 'make the model conditional on the classes of the data'),
+];
+
+const diffusion = () => [
+  choice('--schedule <kind>', 'noise schedule', 'linear', 'cosine', 'scaledLinear', 'sigmoid').default('linear'),
+  new Option('--timesteps <n>', 'steps of the schedule (default: 1000)').argParser(integer(1)),
+  choice('--prediction <kind>', 'what the model predicts (default: epsilon)', 'epsilon', 'sample', 'v'),
+  choice('--variance <kind>', 'of a reverse step (default: fixedSmall)', 'fixedSmall', 'fixedLarge'),
+];
+
+/** Declares the options of `train`. */
+export function addTrainOptions(command: Command): Command {
+  const groups: [string, Option[]][] = [
+    [
+      'Data:',
+      [
+        new Option(
+          '--data <path>',
+          'folder of images (sub-folders are classes), CIFAR-10 folder, IDX file or Iconify JSON',
+        ).makeOptionMandatory(),
+        new Option('--labels <file>', 'IDX file with the labels'),
+        new Option('--size <pixels>', 'side, or HEIGHTxWIDTH (default: 32; IDX files: as stored)').argParser(size),
+        new Option('--category <names...>', 'only these categories of an Iconify JSON'),
+      ],
+    ],
+    [
+      'Run:',
+      [
+        new Option('--output <folder>', 'for checkpoints and the finished pipeline').makeOptionMandatory(),
+        new Option('--steps <n>', 'how many steps to take, from here when resuming').argParser(integer(1)).default(10000),
+        new Option('--resume', 'go on from the newest checkpoint of the output folder'),
+        ...deviceOptions(),
+        jsonOption(),
+      ],
+    ],
+    ['Training:', training()],
+    ['Network:', network()],
+    ['Diffusion:', diffusion()],
+  ];
+  for (const [heading, options] of groups) for (const option of options) command.addOption(option.helpGroup(heading));
+  return command;
+}
+
+/** Flags given although the run that is resumed has settled them. */
+export function settledFlags(command: Command): string[] {
+  return [...training(), ...network(), ...diffusion()]
+    .filter((option) => command.getOptionValueSource(option.attributeName()) === 'cli')
+    .map((option) => option.long as string);
+}
