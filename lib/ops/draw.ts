@@ -4,7 +4,8 @@ import { Tensor } from '../tensor.js';
 
 /** Random numbers that a backward pass draws a second time. */
 export interface Draw {
-  readonly rng: Rng;
+  /** For the native operation. */
+  readonly fields: Rng['fields'];
   /** The seed tensor that the backward pass needs; to be saved on the tape. */
   readonly state: Tensor | null;
   /** To be called once the operation is enqueued and taped. */
@@ -13,12 +14,11 @@ export interface Draw {
 
 /** Without a seed, what is drawn from the device's own stream is `repeated` from a copy of its state. */
 export function draw(operation: string, device: Device, options: RngOptions, repeated: boolean): Draw {
-  if (options.seed === undefined && repeated) {
-    const state = snapshotSeed(device);
-    return { rng: toRng(operation, device, { ...options, seed: state }), state, done: () => state.dispose() };
-  }
-  const rng = toRng(operation, device, options);
-  return { rng, state: options.seed instanceof Tensor ? options.seed : null, done: rng.advance };
+  const { fields, advance } = toRng(operation, device, options);
+  if (options.seed !== undefined || !repeated)
+    return { fields, state: options.seed instanceof Tensor ? options.seed : null, done: advance };
+  const state = snapshotSeed(device); // advances the stream
+  return { fields: drawAgain(fields, state), state, done: () => state.dispose() };
 }
 
 /** The fields of the same numbers, read from the saved state. */

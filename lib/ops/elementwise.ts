@@ -74,7 +74,7 @@ export function dropout(x: TensorLike, p: number, options: RngOptions = {}): Ten
   const input = asTensor('dropout', 'x', x);
   const { device } = input;
   const drawn = p > 0 ? draw('dropout', device, options, wantsGradient(input)) : null;
-  const { fields } = drawn?.rng ?? noRng;
+  const { fields } = drawn ?? noRng;
   const y = device.empty(input.shape, 'f32');
   device.native.dropout(input.handle, y.handle, p, ...fields);
   tape('dropout', y, [input], [drawn?.state], (dy, [state]) => {

@@ -54,7 +54,7 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
 
   const inputs = [input, skip, weight, bias, scaleShift];
   const drawn = dropout > 0 ? draw('groupNorm', device, options, wantsGradient(...inputs)) : null;
-  const { fields } = drawn?.rng ?? noRng;
+  const { fields } = drawn ?? noRng;
   const y = device.empty(shape, 'f32');
   const stats = device.empty([n, groups, 2], 'f32');
   device.native.groupNorm(

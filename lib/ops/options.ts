@@ -5,7 +5,8 @@ import { Tensor } from '../tensor.js';
 
 /** Throws OptionError unless `options` is an object with no other names than these. Cheap: it runs at every operation. */
 export function checkNames(operation: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || options instanceof Tensor || options instanceof Parameter)
+  const isObject = typeof options === 'object' && options !== null && !Array.isArray(options);
+  if (!isObject || options instanceof Tensor || options instanceof Parameter)
     throw new OptionError(`${operation}: options must be an object, got ${show(options)}`);
   for (const name of Object.keys(options))
     if (!known.includes(name))
