@@ -69,7 +69,7 @@ class Reference {
     { betas = [0.9, 0.999], weightDecay = 0, gradientClip = 0, emaDecay = 0, emaWarmup }: AdamWOptions,
   ) {
     const given = gradients(n);
-    this.norm = Math.sqrt(names.reduce((sum, name) => sum + (given[name] ?? []).reduce((s, g) => s + g * g, 0), 0));
+    this.norm = Math.hypot(...names.flatMap((name) => Array.from(given[name] ?? [])));
     const factor = gradientClip ? Math.min(1, gradientClip / (this.norm + 1e-6)) : 1;
     const decay = emaWarmup ? Math.min(emaDecay, (1 + n) / (10 + n)) : emaDecay;
     for (const [name, value] of this.values) {
