@@ -1,0 +1,80 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as wait } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { type Device, openDevice, type Trainer } from '../../lib/index.js';
+import { tinyModel, tinyTrainer } from './tiny.js';
+
+// One thread computes, the other core is the event loop's.
+let device: Device;
+beforeAll(async () => {
+  device = await openDevice('cpu', { threads: 1 });
+});
+afterAll(() => device.close());
+
+/** The delay in milliseconds that 99 of 100 turns stay below, beyond the millisecond between two looks. */
+async function delayDuring(work: () => Promise<unknown>): Promise<number> {
+  const histogram = monitorEventLoopDelay({ resolution: 1 });
+  histogram.enable();
+  await work();
+  histogram.disable();
+  return histogram.percentile(99) / 1e6 - 1;
+}
+
+/** The smallest of three tries: what else runs on the machine only adds to it. */
+async function quietest(measure: () => Promise<number>): Promise<number> {
+  const tries: number[] = [];
+  for (let i = 0; i < 3; i++) tries.push(await measure());
+  return Math.min(...tries);
+}
+
+test('the event loop stays free while training', async () => {
+  const trainer = tinyTrainer(device, { model: tinyModel(device, { baseChannels: 32 }), batchSize: 16 });
+  const train = async () => {
+    const end = performance.now() + 1000;
+    for await (const _ of trainer.run({ steps: 1e6 })) if (performance.now() > end) break;
+  };
+  await train(); // records
+  const control = await quietest(() => delayDuring(() => wait(1000)));
+  const training = await quietest(() => delayDuring(train));
+  expect(training).toBeLessThan(control + 2);
+});
+
+/** Times every call into the engine while `work` runs, by name. */
+async function timeCalls(work: () => Promise<unknown>): Promise<Map<string, number[]>> {
+  const { native } = device;
+  const times = new Map<string, number[]>();
+  const spies = Object.entries(native).flatMap(([name, call]) => {
+    if (typeof call !== 'function') return [];
+    const timed = (...fields: never[]): unknown => {
+      const began = performance.now();
+      const result = (call as (...fields: never[]) => unknown)(...fields);
+      times.set(name, [...(times.get(name) ?? []), performance.now() - began]);
+      return result;
+    };
+    return [vi.spyOn(native, name as 'add').mockImplementation(timed as never)];
+  });
+  await work();
+  for (const spy of spies) spy.mockRestore();
+  return times;
+}
+
+test('no call into the engine takes a millisecond, and a replay takes microseconds', async () => {
+  const take = async (trainer: Trainer, steps: number) => {
+    for await (const _ of trainer.run({ steps }));
+  };
+  const make = () => tinyTrainer(device, { model: tinyModel(device, { baseChannels: 32 }), batchSize: 16 });
+  const recording = await quietest(async () => {
+    const times = await timeCalls(() => take(make(), 2));
+    expect(times.size).toBeGreaterThan(20);
+    return Math.max(...[...times.values()].flat());
+  });
+  expect(recording).toBeLessThan(1);
+
+  const trainer = make();
+  await take(trainer, 1);
+  const replays = await timeCalls(() => take(trainer, 50));
+  expect([...replays.keys()].sort()).toEqual(['download', 'runProgram', 'upload']);
+  const sorted = (replays.get('runProgram') ?? []).sort((a, b) => a - b);
+  expect(sorted).toHaveLength(50);
+  expect(sorted[25]).toBeLessThan(0.05);
+});
