@@ -22,7 +22,8 @@ const seconds = () => `${((performance.now() - began) / 1000).toFixed(0)} s`;
 /** A bar on a terminal; elsewhere ten lines. */
 function progressBar(title, total) {
   if (!process.stderr.isTTY) {
-    const tell = (done, details) => done % Math.ceil(total / 10) === 0 && console.log(`${title} ${done}/${total}  ${details}`);
+    const tell = (done, details) =>
+      done % Math.ceil(total / 10) === 0 && console.log(`${title} ${done}/${total}  ${details}`.trimEnd());
     return { update: tell, stop() {} };
   }
   const bar = new cliProgress.SingleBar(
