@@ -49,8 +49,15 @@ export interface UNetOptions {
 
 const imageSizeText = 'a positive integer or [height, width]';
 const multText = 'an array of one or more positive numbers';
+const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
 const schema = v.strictObject({
-  imageSize: v.optional(v.union([integer(1), v.tuple([integer(1), integer(1)])], imageSizeText), 32),
+  imageSize: v.optional(
+    v.custom<number | [number, number]>(
+      (size) => isSize(size) || (Array.isArray(size) && size.length === 2 && size.every(isSize)),
+      imageSizeText,
+    ),
+    32,
+  ),
   inChannels: v.optional(integer(1), 3),
   outChannels: v.optional(integer(1)),
   baseChannels: v.optional(integer(1), 128),
