@@ -19,8 +19,12 @@ export function gradientTarget(device: Device, edge: Edge | null, shape: readonl
     const { target, accumulate } = edge.sink();
     return { tensor: target, accumulate, result: null };
   }
-  const fresh = device.empty(shape, 'f32');
-  return { tensor: fresh, accumulate: false, result: fresh };
+  return freshTarget(device, shape);
+}
+
+function freshTarget(device: Device, shape: readonly number[]): GradientTarget {
+  const tensor = device.empty(shape, 'f32');
+  return { tensor, accumulate: false, result: tensor };
 }
 
 /**
@@ -33,7 +37,8 @@ export function gradientTargets(
   shapes: readonly [readonly number[], readonly number[]],
 ): { first: GradientTarget | null; second: GradientTarget | null; accumulate: boolean } {
   const first = gradientTarget(device, edges[0], shapes[0]);
-  const second = gradientTarget(device, edges[1], shapes[1]);
+  const oneParameter = edges[1] instanceof Parameter && edges[0] === edges[1]; // as both inputs: no two writers of one memory
+  const second = oneParameter ? freshTarget(device, shapes[1]) : gradientTarget(device, edges[1], shapes[1]);
   const accumulate = (first?.accumulate ?? false) || (second?.accumulate ?? false);
   for (const target of [first, second])
     if (accumulate && target && !target.accumulate) device.native.fill(target.tensor.handle, 0);
