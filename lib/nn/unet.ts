@@ -5,18 +5,14 @@ import type { Device } from '../device.js';
 import { DisposedError, OptionError } from '../errors.js';
 import { readModelFolder, writeModelFolder } from '../files/diffusers.js';
 import type { TensorLike } from '../ops/check.js';
-import { conv2d } from '../ops/conv2d.js';
-import { scale, silu } from '../ops/elementwise.js';
-import { embedding } from '../ops/embedding.js';
-import { groupNorm } from '../ops/groupNorm.js';
 import { boolean, parseOptions, show, string } from '../options.js';
-import { type Seed, snapshotSeed } from '../random.js';
+import { type Seed, snapshotSeed, toRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import { attention, down, residual, timeEmbedding, up } from './blocks/index.js';
 import { ParameterStore } from './parameters.js';
 import type { UNet2DConfig } from './unetConfig.js';
+import { embedTime, predict } from './unetForward.js';
 import { checkImages, labelTensor, type ModelLabels, type ModelTimesteps, timestepTensor } from './unetInputs.js';
-import { type AttentionLayer, type Block, type ResidualLayer, type UNetLayers, unetLayers } from './unetLayers.js';
+import { type UNetLayers, unetLayers } from './unetLayers.js';
 import { checkComputeType, checkUNetOptions, configOf, optionsOf, type UNetOptions } from './unetOptions.js';
 
 /** Options of `UNet.forward`. */
@@ -155,60 +151,16 @@ export class UNet {
     const { device, architecture } = this;
     const images = checkImages(device, architecture, xt);
     const batch = images.shape[0] as number;
+    if (seed !== undefined) toRng('UNet.forward', device, { seed }); // wrong ones are reported without dropout too
     const run = () =>
       device.scope(() => {
         const steps = timestepTensor(device, t, batch);
         const classes = labelTensor(device, architecture, labels, batch);
         const dropout = train && architecture.dropout > 0 ? architecture.dropout : 0;
         const random = dropout > 0 ? { dropout, seed: seed ?? snapshotSeed(device) } : {};
-        return this.#predict(images, this.#embedTime(steps, classes), random);
+        return predict(this.#layers, architecture, images, embedTime(this.#layers, architecture, steps, classes), random);
       });
     return train ? run() : noGrad(run);
-  }
-
-  /** What every residual block gets of the step and the class: silu(embedding), [N, D]. */
-  #embedTime(steps: Tensor, classes: Tensor | null): Tensor {
-    const { timeEmbedding: weights, classEmbedding } = this.#layers;
-    const { block_out_channels, flip_sin_to_cos: flipSinToCos, freq_shift: freqShift } = this.architecture;
-    const time = timeEmbedding(steps, weights, { channels: block_out_channels[0] as number, flipSinToCos, freqShift });
-    return silu(classes && classEmbedding ? embedding(classes, classEmbedding, { addend: time }) : time);
-  }
-
-  #predict(images: Tensor, time: Tensor, random: { dropout?: number; seed?: Seed }): Tensor {
-    const { convIn, middle, normOut, convOut, ...layers } = this.#layers;
-    const { center_input_sample, downsample_padding, norm_num_groups: groups, norm_eps: eps } = this.architecture;
-    const { device } = this;
-    const resnet = (x: Tensor, { weights, options }: ResidualLayer, skip?: Tensor) =>
-      residual(x, weights, { ...options, ...random, time, skip });
-    const attend = (x: Tensor, layer: AttentionLayer | null) => (layer ? attention(x, layer.weights, layer.options) : x);
-    const run = (x: Tensor, { residual, attention }: Block, skip?: Tensor) =>
-      device.scope(() => attend(resnet(x, residual, skip), attention));
-
-    let x = conv2d(center_input_sample ? scale(images, 2, -1) : images, convIn.weight, { bias: convIn.bias, padding: 1 });
-    const skips = [x];
-    const goDown = (made: Tensor) => {
-      x = made;
-      skips.push(made);
-    };
-    for (const { blocks, resample } of layers.down) {
-      for (const block of blocks) goDown(run(x, block));
-      if (resample) goDown(down(x, resample, { padding: downsample_padding }));
-    }
-    if (middle) x = device.scope(() => resnet(attend(resnet(x, middle.first), middle.attention), middle.last));
-    const goUp = (made: Tensor, skip?: Tensor) => {
-      skip?.dispose();
-      x.dispose(); // without gradients its memory is free from here on
-      x = made;
-    };
-    for (const { blocks, resample } of layers.up) {
-      for (const block of blocks) {
-        const skip = skips.pop() as Tensor;
-        goUp(run(x, block, skip), skip);
-      }
-      if (resample) goUp(up(x, resample));
-    }
-    const normed = groupNorm(x, normOut.weight, normOut.bias, { groups, eps, silu: true });
-    return conv2d(normed, convOut.weight, { bias: convOut.bias, padding: 1 });
   }
 
   /**

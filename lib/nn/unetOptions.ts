@@ -47,17 +47,11 @@ export interface UNetOptions {
   zeroInit?: boolean;
 }
 
-const imageSizeText = 'a positive integer or [height, width]';
 const multText = 'an array of one or more positive numbers';
 const isSize = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1;
+const isImageSize = (value: unknown) => isSize(value) || (Array.isArray(value) && value.length === 2 && value.every(isSize));
 const schema = v.strictObject({
-  imageSize: v.optional(
-    v.custom<number | [number, number]>(
-      (size) => isSize(size) || (Array.isArray(size) && size.length === 2 && size.every(isSize)),
-      imageSizeText,
-    ),
-    32,
-  ),
+  imageSize: v.optional(v.custom<number | [number, number]>(isImageSize, 'a positive integer or [height, width]'), 32),
   inChannels: v.optional(integer(1), 3),
   outChannels: v.optional(integer(1)),
   baseChannels: v.optional(integer(1), 128),

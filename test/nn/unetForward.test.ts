@@ -120,6 +120,19 @@ eachDevice((_id, open) => {
     expect(relL2((await model.forward(alone, [500]).read()) as Float32Array, expected.subarray(192, 384))).toBeLessThan(1e-6);
   });
 
+  test('recorded, it predicts again from what the tensors hold by then', async () => {
+    const device = await open();
+    using model = new UNet(device, tiny);
+    const xt = device.randn([1, 8, 8, 3], { seed: 4 });
+    const t = device.tensor(Int32Array.of(10), [1]);
+    using program = device.record(() => model.forward(xt, t));
+    expect(await program.result.read()).toEqual(await model.forward(xt, [10]).read());
+    xt.write(randomValues(192, 9));
+    t.write([900]);
+    program.run();
+    expect(await program.result.read()).toEqual(await model.forward(xt, [900]).read());
+  });
+
   test('wrong arguments', async () => {
     const device = await open();
     using model = new UNet(device, tiny);
@@ -140,6 +153,7 @@ eachDevice((_id, open) => {
     refuse(() => model.forward(xt, device.zeros([3])), ShapeError, /t must have shape \[2\], got \[3\]/);
     refuse(() => model.forward(xt, t, { labels: [0, 1] }), OptionError, /'labels' must be left out/);
     refuse(() => model.forward(xt, t, { train: 1 } as never), OptionError, /'train' must be true or false/);
+    refuse(() => model.forward(xt, t, { seed: -1 }), OptionError, /'seed' must be an integer/);
     refuse(() => model.forward(xt, t, { label: [0] } as never), OptionError, /unknown option 'label'/);
     refuse(() => conditional.forward(xt, t), OptionError, /'labels' is required: the network has 3 classes/);
     refuse(() => conditional.forward(xt, t, { labels: [0, 3] }), OptionError, /labels\[1\] must be .* between 0 and 2, got 3/);
