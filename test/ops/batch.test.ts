@@ -18,6 +18,10 @@ const computations: Record<string, { sample: number[]; run(device: Device, x: Te
     sample: [16, 16, 32],
     run: (device, x) => ops.conv2d(x, weights(device, [3, 3, 32, 32]), { stride: 2, padding: [0, 0, 1, 1] }),
   },
+  'conv2d of large images': {
+    sample: [32, 32, 64],
+    run: (device, x) => ops.conv2d(x, weights(device, [3, 3, 64, 64]), { bias: weights(device, [64]), padding: 1 }),
+  },
   'conv2d enlarged': {
     sample: [4, 4, 64],
     run: (device, x) => ops.conv2d(x, weights(device, [3, 3, 64, 64]), { upsample: true, padding: 1 }),
@@ -40,6 +44,11 @@ const computations: Record<string, { sample: number[]; run(device: Device, x: Te
     },
   },
   attention: { sample: [67, 32], run: (_, x) => ops.attention(x, x, x, { heads: 2 }) },
+  'groupNorm of large images': {
+    sample: [32, 32, 64],
+    run: (device, x) => ops.groupNorm(x, weights(device, [64]), weights(device, [64]), { groups: 32, silu: true }),
+  },
+  'attention of many tokens': { sample: [256, 64], run: (_, x) => ops.attention(x, x, x) },
   silu: { sample: [5, 7], run: (_, x) => ops.silu(x) },
   mseLossPerSample: { sample: [33, 31], run: (device, x) => ops.mseLossPerSample(x, device.zeros(x.shape)) },
   timestepEmbedding: {

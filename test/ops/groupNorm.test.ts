@@ -75,6 +75,8 @@ eachDevice((id, open) => {
     ['SiLU', { front: [2, 5, 3], c: 6, groups: 2, silu: true }],
     ['scale and shift', { front: [2, 5, 3], c: 6, groups: 3, scaleShift: true }],
     ['groups that straddle two inputs', { front: [2, 3, 5], c: 5, c2: 4, groups: 3 }],
+    ['groups of two of 64 channels', { front: [2, 3, 5], c: 64, groups: 32, silu: true, scaleShift: true }],
+    ['24 and 16 channels in 8 groups', { front: [2, 3, 3], c: 24, c2: 16, groups: 8, silu: true }],
     ['dropout', { front: [3, 5, 3], c: 6, groups: 2, dropout: 0.3 }],
     ['everything', { front: [2, 3, 5], c: 5, c2: 4, groups: 3, silu: true, scaleShift: true, dropout: 0.2 }],
   ])(`groupNorm on ${id}: %s`, async (_, setting) => {

@@ -1,54 +1,10 @@
-/** The operations in float64, written plainly from their definitions. Images are NHWC, filters [R, S, C, K]. */
+/** The operations in float64, written plainly from their definitions. Images are NHWC. */
+
+export * from './referenceConv2d.js';
 
 type Values = ArrayLike<number>;
 
 const get = (values: Values, i: number): number => values[i] as number;
-
-export interface ConvolutionReference {
-  x: Values;
-  /** [N, H, W, C] */
-  shape: readonly [number, number, number, number];
-  weight: Values;
-  /** [R, S, C, K] */
-  weightShape: readonly [number, number, number, number];
-  bias?: Values;
-  shift?: Values;
-  residual?: Values;
-  stride?: number;
-  padding?: readonly [top: number, left: number, bottom: number, right: number];
-}
-
-export function conv2d(args: ConvolutionReference): Float64Array {
-  const [n, h, w, c] = args.shape;
-  const [r, s, , k] = args.weightShape;
-  const { stride = 1, padding = [0, 0, 0, 0] } = args;
-  const [top, left, bottom, right] = padding;
-  const oh = Math.floor((h + top + bottom - r) / stride) + 1;
-  const ow = Math.floor((w + left + right - s) / stride) + 1;
-  const y = new Float64Array(n * oh * ow * k);
-  for (let image = 0; image < n; image++)
-    for (let i = 0; i < oh; i++)
-      for (let j = 0; j < ow; j++) {
-        const at = ((image * oh + i) * ow + j) * k;
-        for (let o = 0; o < k; o++)
-          y[at + o] =
-            (args.bias ? get(args.bias, o) : 0) +
-            (args.shift ? get(args.shift, image * k + o) : 0) +
-            (args.residual ? get(args.residual, at + o) : 0);
-        for (let a = 0; a < r; a++)
-          for (let b = 0; b < s; b++) {
-            const row = i * stride + a - top;
-            const column = j * stride + b - left;
-            if (row < 0 || row >= h || column < 0 || column >= w) continue;
-            for (let channel = 0; channel < c; channel++) {
-              const value = get(args.x, ((image * h + row) * w + column) * c + channel);
-              const filter = ((a * s + b) * c + channel) * k;
-              for (let o = 0; o < k; o++) y[at + o] = (y[at + o] as number) + value * get(args.weight, filter + o);
-            }
-          }
-      }
-  return y;
-}
 
 /** [x, z] along the last axis, of c1 and c2 channels. */
 export function concat(x: Values, c1: number, z: Values, c2: number): Float64Array {
@@ -133,24 +89,48 @@ export interface AttentionReference {
   scale: number;
 }
 
-export function attention({ q, k, v, n, l, heads, scale }: AttentionReference): Float64Array {
+/** Gradients of Σ dy·y; dy = 0 when left out. */
+export function attentionBackward({ q, k, v, n, l, heads, scale }: AttentionReference, dy?: Values) {
   const c = q.length / (n * l);
   const d = c / heads;
-  const y = new Float64Array(q.length);
+  const [y, dq, dk, dv] = [0, 1, 2, 3].map(() => new Float64Array(q.length)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  const dot = (a: Values, i: number, b: Values, j: number): number => {
+    let sum = 0;
+    for (let e = 0; e < d; e++) sum += get(a, i + e) * get(b, j + e);
+    return sum;
+  };
+  const addTo = (to: Float64Array, i: number, factor: number, from: Values, j: number): void => {
+    for (let e = 0; e < d; e++) to[i + e] = (to[i + e] as number) + factor * get(from, j + e);
+  };
   for (let sample = 0; sample < n; sample++)
     for (let head = 0; head < heads; head++) {
-      const place = (token: number) => (sample * l + token) * c + head * d;
-      for (let i = 0; i < l; i++) {
-        const scores = new Float64Array(l);
-        for (let j = 0; j < l; j++)
-          for (let e = 0; e < d; e++) scores[j] = (scores[j] as number) + scale * get(q, place(i) + e) * get(k, place(j) + e);
+      const places = Array.from({ length: l }, (_, token) => (sample * l + token) * c + head * d);
+      for (const i of places) {
+        const scores = places.map((j) => scale * dot(q, i, k, j));
         const largest = Math.max(...scores);
         const weights = scores.map((score) => Math.exp(score - largest));
-        const sum = weights.reduce((a, b) => a + b, 0);
-        for (let j = 0; j < l; j++)
-          for (let e = 0; e < d; e++)
-            y[place(i) + e] = (y[place(i) + e] as number) + (get(weights, j) / sum) * get(v, place(j) + e);
+        const total = weights.reduce((a, b) => a + b, 0);
+        const p = weights.map((weight) => weight / total);
+        for (const [at, j] of places.entries()) addTo(y, i, get(p, at), v, j);
+        if (!dy) continue;
+        const dp = places.map((j) => dot(dy, i, v, j));
+        const mean = dp.reduce((sum, value, at) => sum + value * get(p, at), 0);
+        for (const [at, j] of places.entries()) {
+          const ds = scale * get(p, at) * (get(dp, at) - mean);
+          addTo(dv, j, get(p, at), dy, i);
+          addTo(dq, i, ds, k, j);
+          addTo(dk, j, ds, q, i);
+        }
       }
     }
-  return y;
+  return { y, dq, dk, dv };
+}
+
+export function attention(args: AttentionReference): Float64Array {
+  return attentionBackward(args).y;
 }
