@@ -1,43 +1,18 @@
-import * as v from 'valibot';
-import { Parameter, readParameter, writeParameter } from '../autograd/parameter.js';
+import { type Parameter, readParameter, writeParameter } from '../autograd/parameter.js';
 import type { Device } from '../device.js';
-import { DeviceMismatchError, DisposedError, OptionError } from '../errors.js';
-import { boolean, number, parseOptions, positive, show } from '../options.js';
+import { DisposedError, OptionError } from '../errors.js';
+import { show } from '../options.js';
 import type { Tensor } from '../tensor.js';
+import {
+  type AdamWOptions,
+  type CheckedAdamWOptions,
+  checkAdamWOptions,
+  checkParameters,
+  checkStepOptions,
+} from './adamWOptions.js';
 import { type FlatRange, flatRanges } from './flatRanges.js';
 
-/** Options of `AdamW`. */
-export interface AdamWOptions {
-  /** Step size, unless a step gives its own; 1e-3. */
-  learningRate?: number;
-  /** Decay rates of the moments; [0.9, 0.999]. */
-  betas?: readonly [number, number];
-  /** Added to the root of the second moment; 1e-8. */
-  eps?: number;
-  /** Decoupled weight decay, on all parameters; 0. */
-  weightDecay?: number;
-  /** Largest L2 norm of the gradient of all parameters together; longer ones are scaled down. Left out or 0: no limit. */
-  gradientClip?: number;
-  /** Decay of the moving average of the weights; left out: no average is kept. */
-  emaDecay?: number;
-  /** The decay of update n (0 the first) is min(emaDecay, (1 + n)/(10 + n)); false. */
-  emaWarmup?: boolean;
-}
-
-const decay = () => {
-  const text = 'a number of at least 0 and below 1';
-  return v.pipe(v.number(text), v.minValue(0, text), v.ltValue(1, text));
-};
-const schema = v.strictObject({
-  learningRate: v.optional(number(0), 1e-3),
-  betas: v.optional(v.tuple([decay(), decay()], 'two numbers of at least 0 and below 1'), [0.9, 0.999]),
-  eps: v.optional(positive(), 1e-8),
-  weightDecay: v.optional(number(0), 0),
-  gradientClip: v.optional(number(0), 0),
-  emaDecay: v.optional(number(0, 1)),
-  emaWarmup: v.optional(boolean(), false),
-});
-const stepSchema = v.strictObject({ learningRate: v.optional(number(0)) });
+export type { AdamWOptions };
 
 interface State {
   range: FlatRange;
@@ -58,7 +33,7 @@ export class AdamW {
   readonly gradientNorm: Tensor;
   /** Steps taken so far, also those that changed nothing because the gradient was not finite. */
   updates = 0;
-  readonly #options: v.InferOutput<typeof schema>;
+  readonly #options: CheckedAdamWOptions;
   readonly #states: State[];
   readonly #places = new Map<Parameter, { state: State; firstElement: number }>();
   /** (norm, clip factor), twice: norms of several ranges are chained from one to the other, the last into the first. */
@@ -72,7 +47,7 @@ export class AdamW {
    * @throws OptionError, DeviceMismatchError
    */
   constructor(parameters: ReadonlyMap<string, Parameter>, options: AdamWOptions = {}) {
-    this.#options = parseOptions('new AdamW', schema, options);
+    this.#options = checkAdamWOptions(options);
     this.parameters = checkParameters(parameters);
     this.device = ([...this.parameters.values()][0] as Parameter).device;
     const { device } = this;
@@ -109,7 +84,7 @@ export class AdamW {
   /** The first half of `step`: counts the step and hands its learning rate and bias correction to the device. */
   prepare(options: { learningRate?: number } = {}): void {
     this.#check('step');
-    const { learningRate = this.#options.learningRate } = parseOptions('AdamW.step', stepSchema, options);
+    const { learningRate = this.#options.learningRate } = checkStepOptions(options);
     const { betas, emaDecay = 0, emaWarmup } = this.#options;
     const decay = emaWarmup ? Math.min(emaDecay, (1 + this.updates) / (10 + this.updates)) : emaDecay;
     this.updates++;
@@ -157,10 +132,10 @@ export class AdamW {
     return state.ema;
   };
 
-  /** The averages of each range of parameters that follow each other in memory, flat. @internal */
-  averages(): Tensor[] {
+  /** The flat average of a model whose parameters all follow each other in memory. @internal */
+  get average(): Tensor {
     this.#check('ema');
-    return this.#states.map(this.#emaOf);
+    return this.#emaOf(this.#states[0] as State);
   }
 
   /** The first or second moment of a parameter, in PyTorch's layout. @internal */
@@ -169,14 +144,13 @@ export class AdamW {
   }
 
   /** Puts back what was read, in PyTorch's layout. @internal */
-  writeState(name: string, which: 'm' | 'v' | 'ema', values: Float32Array): void {
-    const { parameter, tensor } = this.#view('writeState', name, (state) =>
-      which === 'ema' ? this.#emaOf(state) : state[which],
-    );
+  writeMoment(name: string, which: 'm' | 'v', values: Float32Array): void {
+    const { parameter, tensor } = this.#view('writeMoment', name, (state) => state[which]);
     writeParameter(parameter, tensor, values);
     tensor.dispose();
   }
 
+  /** Frees moments and averages; a second call does nothing. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
@@ -209,18 +183,4 @@ export class AdamW {
     if (this.#disposed) throw new DisposedError(`AdamW.${operation} after dispose()`);
     if (this.device.closed) throw new DisposedError(`AdamW.${operation}: device '${this.device.info.id}' is closed`);
   }
-}
-
-function checkParameters(parameters: unknown): ReadonlyMap<string, Parameter> {
-  const owner = 'new AdamW';
-  if (!(parameters instanceof Map) || parameters.size === 0)
-    throw new OptionError(`${owner}: parameters must be a Map of at least one Parameter, got ${show(parameters)}`);
-  let device: Device | undefined;
-  for (const [name, parameter] of parameters) {
-    if (!(parameter instanceof Parameter))
-      throw new OptionError(`${owner}: '${name}' must be a Parameter, got ${show(parameter)}`);
-    device ??= parameter.device;
-    if (parameter.device !== device) throw new DeviceMismatchError(`${owner}: '${name}' is on another device than the rest`);
-  }
-  return parameters as Map<string, Parameter>;
 }

@@ -1,20 +1,17 @@
 import { join } from 'node:path';
 import * as v from 'valibot';
+import type { ImageDataset } from '../data/dataset.js';
 import type { Device } from '../device.js';
-import type { GaussianDiffusion } from '../diffusion/gaussian.js';
-import { FileFormatError, OptionError } from '../errors.js';
+import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { NoiseSchedule } from '../diffusion/schedule.js';
+import { DatasetError, FileFormatError, OptionError } from '../errors.js';
 import { readJson, writeJson } from '../files/json.js';
-import { readSafetensors, type SafetensorsEntry, writeSafetensors } from '../files/safetensors.js';
-import { integer, parseOptions, string } from '../options.js';
+import { UNet } from '../nn/unet.js';
+import { integer, oneOf, parseOptions, string } from '../options.js';
 import type { AdamW } from './adamW.js';
 import { descriptionFile } from './checkpointFolder.js';
-
-/** Where bits come from: the same on the same kind of device with the same threads and instructions. */
-export interface DeviceKind {
-  kind: string;
-  threads: number;
-  isa: string;
-}
+import { readMoments, writeMoments } from './moments.js';
+import { type CheckedTrainerOptions, settingsOf } from './trainerOptions.js';
 
 const record = () => v.record(v.string(), v.unknown(), 'an object');
 const schema = v.object({
@@ -28,27 +25,108 @@ const schema = v.object({
   totalSteps: integer(0),
   /** Of the trainer: all that JSON can hold. */
   options: record(),
-  model: v.object({ dtype: string() }),
+  model: v.object({ dtype: oneOf('f32', 'bf16') }),
   /** `NoiseSchedule.toJSON()` and the options of the diffusion process. */
   diffusion: v.object({ schedule: record(), options: record() }),
   data: v.object({ fingerprint: string(), length: integer(1), shape: v.array(integer(1)), position: integer(0) }),
+  /** The same bits come from the same kind of device with the same threads and instructions. */
   device: v.object({ kind: string(), threads: integer(0), isa: v.string() }),
 });
 
 /** What `trainer.json` holds. */
 export type CheckpointDescription = v.InferOutput<typeof schema>;
 
-/** Writes `trainer.json`. Throws FileFormatError. */
-export async function writeDescription(folder: string, description: Omit<CheckpointDescription, 'format' | 'packageVersion'>) {
-  const manifest = (await readJson(join(__dirname, '..', '..', 'package.json'))) as { version: string };
-  await writeJson(join(folder, descriptionFile), { format: 1, packageVersion: manifest.version, ...description });
+/** All that a run consists of. */
+export interface Run {
+  step: number;
+  skipped: number;
+  totalSteps: number;
+  options: CheckedTrainerOptions;
+  optimizer: AdamW;
+  /** The network with the averaged weights. */
+  ema: UNet;
 }
 
-/** Reads `trainer.json`. Throws FileFormatError naming the file and the entry at fault. */
-export async function readDescription(folder: string): Promise<CheckpointDescription> {
-  const path = join(folder, descriptionFile);
-  const json = await readJson(path);
-  return corruptUnless(path, () => parseOptions(`'${path}'`, schema, json));
+/** Writes weights (`unet`), averages (`unet_ema`), moments and, last, `trainer.json` into a folder. Throws FileFormatError. */
+export async function writeCheckpoint(
+  folder: string,
+  { step, skipped, totalSteps, options, optimizer, ema }: Run,
+): Promise<void> {
+  const { model, diffusion, data, batchSize } = options;
+  const { prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, timestepSampler } = diffusion;
+  const processOptions = { prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, timestepSampler };
+  await model.save(join(folder, 'unet'));
+  await ema.save(join(folder, 'unet_ema'));
+  await writeMoments(folder, optimizer);
+  const manifest = (await readJson(join(__dirname, '..', '..', 'package.json'))) as { version: string };
+  const description: CheckpointDescription = {
+    format: 1,
+    packageVersion: manifest.version,
+    step,
+    skipped,
+    totalSteps,
+    options: settingsOf(options),
+    model: { dtype: model.config.dtype ?? 'f32' },
+    diffusion: { schedule: { ...diffusion.schedule.toJSON() }, options: processOptions },
+    data: { fingerprint: await data.fingerprint(), length: data.length, shape: data.shape, position: step * batchSize },
+    device: kindOf(model.device),
+  };
+  await writeJson(join(folder, descriptionFile), description);
+}
+
+/** What `readCheckpoint` gives: the parts of a trainer, and what else `restoreRun` needs. */
+export interface SavedRun {
+  path: string;
+  description: CheckpointDescription;
+  model: UNet;
+  diffusion: GaussianDiffusion;
+}
+
+/** Reads `trainer.json` of a checkpoint. Throws FileFormatError naming the file and the entry at fault. */
+export async function readDescription(path: string): Promise<CheckpointDescription> {
+  const file = join(path, descriptionFile);
+  const json = await readJson(file);
+  return corruptUnless(file, () => parseOptions('checkpoint', schema, json));
+}
+
+/**
+ * Reads the description of a checkpoint, and makes model and process of it.
+ * @throws FileFormatError naming the file; DatasetError when the data are not those of the run.
+ */
+export async function readCheckpoint(path: string, device: Device, data: ImageDataset): Promise<SavedRun> {
+  const description = await readDescription(path);
+  const { data: then } = description;
+  if (then.fingerprint !== (await data.fingerprint()))
+    throw new DatasetError(
+      `Trainer.resume: the data are not those of '${path}': ${data.length} images ${data.shape.join('×')} now, ` +
+        `${then.length} images ${then.shape.join('×')} then, or other values or labels`,
+    );
+  const diffusion = corruptUnless(join(path, descriptionFile), () => {
+    const schedule = NoiseSchedule.fromJSON(description.diffusion.schedule);
+    return new GaussianDiffusion(device, schedule, description.diffusion.options);
+  });
+  try {
+    const { dtype } = description.model;
+    return { path, description, diffusion, model: await UNet.load(device, join(path, 'unet'), { dtype }) };
+  } catch (error) {
+    diffusion.dispose();
+    throw error;
+  }
+}
+
+/**
+ * Fills the optimiser's moments and averages. Warns when the run was on another kind of device.
+ * @returns the network with the averaged weights
+ * @throws FileFormatError naming the file at fault.
+ */
+export async function restoreRun({ path, description, model }: SavedRun, optimizer: AdamW): Promise<UNet> {
+  await readMoments(path, optimizer);
+  const ema = await UNet.load(model.device, join(path, 'unet_ema'), { dtype: description.model.dtype });
+  model.device.native.cast(ema.store.flatValues.handle, optimizer.average.handle);
+  const [then, now] = [description.device, kindOf(model.device)].map((one) => `${one.kind}, ${one.threads} threads, ${one.isa}`);
+  if (then !== now)
+    process.emitWarning(`the run of '${path}' was on ${then}; on ${now} it goes on with other rounding`, 'ResumeWarning');
+  return ema;
 }
 
 /** What a checkpoint says must suit those who read it: an OptionError becomes a FileFormatError that names the file. */
@@ -61,40 +139,7 @@ export function corruptUnless<T>(path: string, body: () => T): T {
   }
 }
 
-/** The options that make the same process again. */
-export function diffusionOptions(diffusion: GaussianDiffusion): Record<string, unknown> {
-  const { prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, timestepSampler } = diffusion;
-  return { prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, timestepSampler };
-}
-
 /** What decides whether a device gives the same bits. */
-export function kindOf({ info }: Device): DeviceKind {
+function kindOf({ info }: Device): CheckpointDescription['device'] {
   return { kind: info.id.split(':')[0] as string, threads: info.threads ?? 0, isa: info.isa ?? info.computeCapability ?? '' };
-}
-
-/** Names of the moments, as PyTorch's Adam calls them. */
-const moments = { m: 'exp_avg', v: 'exp_avg_sq' } as const;
-const momentFile = 'optimizer.safetensors';
-
-/** Writes both moments of every parameter, in PyTorch's layouts, read one at a time. Throws FileFormatError. */
-export async function writeMoments(folder: string, optimizer: AdamW): Promise<void> {
-  const entries: SafetensorsEntry[] = [];
-  for (const [name, { shape }] of optimizer.parameters)
-    for (const which of ['m', 'v'] as const)
-      entries.push({ name: `${moments[which]}.${name}`, shape, data: () => optimizer.readMoment(name, which) });
-  await writeSafetensors(join(folder, momentFile), entries);
-}
-
-/** Reads what `writeMoments` wrote. Throws FileFormatError naming the file, and the tensor that is missing or of another shape. */
-export async function readMoments(folder: string, optimizer: AdamW): Promise<void> {
-  const path = join(folder, momentFile);
-  const { tensors } = await readSafetensors(path);
-  for (const [name, { shape }] of optimizer.parameters)
-    for (const which of ['m', 'v'] as const) {
-      const key = `${moments[which]}.${name}`;
-      const tensor = tensors.get(key);
-      if (!tensor || tensor.shape.join() !== shape.join())
-        throw new FileFormatError(`'${path}': '${key}' must have shape [${shape}], got ${tensor ? `[${tensor.shape}]` : 'none'}`);
-      optimizer.writeState(name, which, await tensor.float32());
-    }
 }

@@ -30,27 +30,25 @@ export class CheckpointFolder {
   }
 
   /**
-   * Makes the folder and clears away what an interrupted run left half done; once.
+   * Makes the folder and clears away what an interrupted run left half done; once. Only for the one that writes.
    * @throws FileFormatError when the system refuses.
    */
   prepare(): Promise<void> {
-    this.#prepared ??= this.#prepare();
+    this.#prepared ??= this.#prepare().catch((error) => {
+      this.#prepared = undefined;
+      throw named(error, `cannot keep checkpoints in '${this.path}'`);
+    });
     return this.#prepared;
   }
 
   async #prepare(): Promise<void> {
-    try {
-      await mkdir(this.path, { recursive: true });
-      for (const name of await readdir(this.path)) {
-        const replaced = /^\.(checkpoint-\d+)\.previous$/.exec(name)?.[1];
-        if (replaced !== undefined && !(await exists(join(this.path, replaced))))
-          await rename(join(this.path, name), join(this.path, replaced));
-        else if (replaced !== undefined || /^\.checkpoint-\d+\.[0-9a-f]+\.tmp$/.test(name))
-          await rm(join(this.path, name), { recursive: true });
-      }
-    } catch (error) {
-      this.#prepared = undefined;
-      throw named(error, `cannot keep checkpoints in '${this.path}'`);
+    await mkdir(this.path, { recursive: true });
+    for (const name of await readdir(this.path)) {
+      const replaced = /^\.(checkpoint-\d+)\.previous$/.exec(name)?.[1];
+      if (replaced !== undefined && !(await exists(join(this.path, replaced))))
+        await rename(join(this.path, name), join(this.path, replaced));
+      else if (replaced !== undefined || /^\.checkpoint-\d+\.[0-9a-f]+\.tmp$/.test(name))
+        await rm(join(this.path, name), { recursive: true });
     }
   }
 
@@ -100,8 +98,7 @@ export class CheckpointFolder {
    * @throws FileFormatError naming the folder when there is none.
    */
   async newest(): Promise<string> {
-    await this.#mustExist();
-    await this.prepare();
+    await this.mustExist();
     const whole = (name: string) => exists(join(this.path, name, descriptionFile));
     const latest = await readFile(join(this.path, pointer), 'utf8').catch(() => '');
     if (/^checkpoint-\d+$/.test(latest.trim()) && (await whole(latest.trim()))) return latest.trim();
@@ -110,7 +107,8 @@ export class CheckpointFolder {
     throw new FileFormatError(`there is no checkpoint in '${this.path}'`);
   }
 
-  async #mustExist(): Promise<void> {
+  /** Throws FileFormatError naming the folder when there is none. */
+  async mustExist(): Promise<void> {
     if (!(await exists(this.path))) throw new FileFormatError(`there is no checkpoint in '${this.path}': no such folder`);
   }
 }

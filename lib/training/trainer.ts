@@ -1,14 +1,13 @@
 import { join } from 'node:path';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Device } from '../device.js';
-import { GaussianDiffusion } from '../diffusion/gaussian.js';
-import { NoiseSchedule } from '../diffusion/schedule.js';
-import { DatasetError, DisposedError, NonFiniteError, OptionError } from '../errors.js';
-import { UNet } from '../nn/unet.js';
+import type { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { DisposedError, NonFiniteError, OptionError } from '../errors.js';
+import type { UNet } from '../nn/unet.js';
 import { show } from '../options.js';
 import { AdamW } from './adamW.js';
 import { Batches, type HostBatch } from './batches.js';
-import * as checkpoint from './checkpoint.js';
+import { corruptUnless, readCheckpoint, restoreRun, writeCheckpoint } from './checkpoint.js';
 import { CheckpointFolder, descriptionFile } from './checkpointFolder.js';
 import { learningRateAt } from './learningRate.js';
 import { TrainingStep } from './step.js';
@@ -84,8 +83,7 @@ export class Trainer {
   get ema(): UNet {
     this.#check('ema');
     this.#ema ??= this.model.device.unscoped(() => this.model.clone());
-    const [average] = this.#optimizer.averages();
-    if (average) this.#ema.store.copyFrom(average);
+    this.#ema.store.copyFrom(this.#optimizer.average);
     return this.#ema;
   }
 
@@ -176,34 +174,13 @@ export class Trainer {
     this.#check('save');
     const folder = this.#folder;
     if (!folder) throw new OptionError("trainer.save: give the trainer option 'directory'");
-    const writing = this.#saving.then(() => this.#write(folder));
+    const writing = this.#saving.then(() => {
+      const [step, skipped, totalSteps] = [this.#step, this.#skipped, this.#totalSteps];
+      const run = { step, skipped, totalSteps, options: this.#options, optimizer: this.#optimizer, ema: this.ema };
+      return folder.write(step, (path) => writeCheckpoint(path, run));
+    });
     this.#saving = writing.catch(() => {});
     return writing;
-  }
-
-  async #write(folder: CheckpointFolder): Promise<string> {
-    const { data, batchSize } = this.#options;
-    const { model, diffusion } = this;
-    const step = this.#step;
-    const description = {
-      step,
-      skipped: this.#skipped,
-      totalSteps: this.#totalSteps,
-      options: options.settingsOf(this.#options),
-      model: { dtype: model.config.dtype ?? 'f32' },
-      diffusion: {
-        schedule: { ...diffusion.schedule.toJSON() },
-        options: checkpoint.diffusionOptions(diffusion),
-      },
-      data: { fingerprint: await data.fingerprint(), length: data.length, shape: data.shape, position: step * batchSize },
-      device: checkpoint.kindOf(model.device),
-    };
-    return folder.write(step, async (path) => {
-      await model.save(join(path, 'unet'));
-      await this.ema.save(join(path, 'unet_ema'));
-      await checkpoint.writeMoments(path, this.#optimizer);
-      await checkpoint.writeDescription(path, description);
-    });
   }
 
   /**
@@ -217,49 +194,30 @@ export class Trainer {
     const { device, data } = options.checkResumeOptions(given);
     if (typeof directory !== 'string')
       throw new OptionError(`Trainer.resume: directory must be a string, got ${show(directory)}`);
-    const name = await new CheckpointFolder(directory).newest();
-    const path = join(directory, name);
-    const saved = await checkpoint.readDescription(path);
-    if (saved.data.fingerprint !== (await data.fingerprint()))
-      throw new DatasetError(
-        `Trainer.resume: the data are not those of '${path}': ${data.length} images ${data.shape.join('×')} now, ` +
-          `${saved.data.length} images ${saved.data.shape.join('×')} then, or other values or labels`,
-      );
-    const owned: { dispose(): void }[] = [];
+    const folder = new CheckpointFolder(directory);
+    await folder.mustExist();
+    await folder.prepare();
+    const name = await folder.newest();
+    const saved = await readCheckpoint(join(directory, name), device, data);
+    const { path, description, model, diffusion } = saved;
+    const owned: { dispose(): void }[] = [model, diffusion];
     try {
-      const model = await UNet.load(device, join(path, 'unet'), { dtype: saved.model.dtype as 'f32' });
-      owned.push(model);
-      const trainer = checkpoint.corruptUnless(join(path, descriptionFile), () => {
-        const schedule = NoiseSchedule.fromJSON(saved.diffusion.schedule);
-        const diffusion = new GaussianDiffusion(device, schedule, saved.diffusion.options);
-        owned.push(diffusion);
-        return new Trainer({ ...saved.options, model, diffusion, data, directory });
-      });
+      const trainer = corruptUnless(
+        join(path, descriptionFile),
+        () => new Trainer({ ...description.options, model, diffusion, data, directory }),
+      );
       owned.push(trainer);
+      trainer.#ema = await restoreRun(saved, trainer.#optimizer);
+      trainer.#folder = new CheckpointFolder(directory, name);
       trainer.#ownsParts = true;
-      await trainer.#restore(path, name, saved);
+      trainer.#step = description.step;
+      trainer.#skipped = description.skipped;
+      trainer.#totalSteps = description.totalSteps;
       return trainer;
     } catch (error) {
       for (const one of owned) one.dispose();
       throw error;
     }
-  }
-
-  async #restore(path: string, name: string, saved: checkpoint.CheckpointDescription): Promise<void> {
-    const { device } = this.model;
-    this.#step = saved.step;
-    this.#skipped = saved.skipped;
-    this.#totalSteps = saved.totalSteps;
-    this.#folder = new CheckpointFolder(this.#options.directory as string, name);
-    await checkpoint.readMoments(path, this.#optimizer);
-    this.#ema = await UNet.load(device, join(path, 'unet_ema'), { dtype: saved.model.dtype as 'f32' });
-    const [average] = this.#optimizer.averages();
-    if (average) device.native.cast(this.#ema.store.flatValues.handle, average.handle);
-    const [then, now] = [saved.device, checkpoint.kindOf(device)].map(
-      ({ kind, threads, isa }) => `${kind}, ${threads} threads, ${isa}`,
-    );
-    if (then !== now)
-      process.emitWarning(`the run of '${path}' was on ${then}; on ${now} it goes on with other rounding`, 'ResumeWarning');
   }
 
   /** Frees what the trainer made, among it `ema`; after `Trainer.resume` also `model` and `diffusion`. A second call does nothing. */
