@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Device } from '../../lib/index.js';
 import { GaussianDiffusion, ImageDataset, NoiseSchedule, Trainer, type TrainerOptions, UNet } from '../../lib/index.js';
 
@@ -44,4 +45,14 @@ export async function take(trainer: Trainer, steps: number): Promise<[loss: numb
 export async function weightsOf(trainer: Trainer): Promise<{ weights: Float32Array; averages: Float32Array }> {
   const [weights, averages] = await Promise.all([trainer.model.store.flatValues.read(), trainer.ema.store.flatValues.read()]);
   return { weights: weights as Float32Array, averages: averages as Float32Array };
+}
+
+/** Hashes of the bits of all weights and all averages: what differs is not worth a listing of thousands of numbers. */
+export async function bitsOf(trainer: Trainer): Promise<{ weights: string; averages: string }> {
+  const { weights, averages } = await weightsOf(trainer);
+  return { weights: hashOf(weights), averages: hashOf(averages) };
+}
+
+export function hashOf(bytes: Float32Array | Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }

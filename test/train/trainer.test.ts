@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Device, NonFiniteError, OptionError, openDevice, type TrainingProgress } from '../../lib/index.js';
-import { maxRelative, relL2 } from '../support/compare.js';
-import { take, tinyModel, tinyTrainer, weightsOf } from './tiny.js';
+import { maxAbs, maxRelative, relL2 } from '../support/compare.js';
+import { bitsOf, take, tinyModel, tinyTrainer, weightsOf } from './tiny.js';
 
 let device: Device;
 beforeAll(async () => {
@@ -23,7 +23,7 @@ test('one seed gives the same bits twice, another seed others', async () => {
   const [a, b, c] = [tinyTrainer(device), tinyTrainer(device), tinyTrainer(device, { seed: 6 })];
   const losses = await take(a, 6);
   expect(await take(b, 6)).toEqual(losses);
-  expect(await weightsOf(b)).toEqual(await weightsOf(a));
+  expect(await bitsOf(b)).toEqual(await bitsOf(a));
   expect((await take(c, 1))[0]).not.toEqual(losses[0]);
 });
 
@@ -31,7 +31,7 @@ test('runs in pieces are one run', async () => {
   const [whole, pieces] = [tinyTrainer(device), tinyTrainer(device)];
   const losses = await take(whole, 5);
   expect([...(await take(pieces, 2)), ...(await take(pieces, 0)), ...(await take(pieces, 3))]).toEqual(losses);
-  expect(await weightsOf(pieces)).toEqual(await weightsOf(whole));
+  expect(await bitsOf(pieces)).toEqual(await bitsOf(whole));
 });
 
 test.each([1, 2, 3])('micro-batches of %i are the whole batch up to rounding', async (microBatch) => {
@@ -74,7 +74,7 @@ test('leaving the loop waits for the step in flight, and training can go on', as
   expect(left.step).toBeGreaterThanOrEqual(2);
   expect(left.step).toBeLessThanOrEqual(4);
   await take(whole, left.step);
-  expect(await weightsOf(left)).toEqual(await weightsOf(whole));
+  expect(await bitsOf(left)).toEqual(await bitsOf(whole));
   expect(await take(left, 1)).toEqual(await take(whole, 1));
 });
 
@@ -88,7 +88,7 @@ test('a signal ends the run between two steps', async () => {
   expect(stopped.step).toBeGreaterThanOrEqual(3);
   expect(stopped.step).toBeLessThanOrEqual(5);
   await take(whole, stopped.step);
-  expect(await weightsOf(stopped)).toEqual(await weightsOf(whole));
+  expect(await bitsOf(stopped)).toEqual(await bitsOf(whole));
   await expect(take(stopped, 1)).resolves.toHaveLength(1);
   const before = stopped.step;
   await expect(stopped.run({ steps: 1, signal: AbortSignal.abort() }).next()).rejects.toMatchObject({ name: 'AbortError' });
@@ -110,19 +110,19 @@ test('a gradient that is not finite ends the run, or is counted, and changes no 
     await take(trainer, 2);
     const bias = trainer.model.parameters().get('conv_out.bias');
     await bias?.write(Float32Array.of(0, Number.NaN, 0));
-    return { trainer, before: await weightsOf(trainer) };
+    return { trainer, before: await bitsOf(trainer) };
   };
   const strict = await poisoned('throw');
   const failure = await take(strict.trainer, 3).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(NonFiniteError);
   expect((failure as Error).message).toMatch(/^step 3: the loss is NaN/);
-  expect(await weightsOf(strict.trainer)).toEqual(strict.before);
+  expect(await bitsOf(strict.trainer)).toEqual(strict.before);
 
   const lenient = await poisoned('skip');
   const taken = await take(lenient.trainer, 3);
   expect(taken.flat().every(Number.isNaN)).toBe(true);
   expect(lenient.trainer.skipped).toBe(3);
-  expect(await weightsOf(lenient.trainer)).toEqual(lenient.before);
+  expect(await bitsOf(lenient.trainer)).toEqual(lenient.before);
   await lenient.trainer.model.parameters().get('conv_out.bias')?.write(new Float32Array(3));
   expect((await take(lenient.trainer, 1)).flat().every(Number.isFinite)).toBe(true);
 });
@@ -141,7 +141,7 @@ test('the average follows the weights', async () => {
   const { ema } = trainer;
   await take(trainer, 1);
   expect(trainer.ema).toBe(ema);
-  expect((await weightsOf(trainer)).averages).not.toEqual(averages);
+  expect(maxAbs((await weightsOf(trainer)).averages, averages)).toBeGreaterThan(0);
 });
 
 test('a trainer gives back all its memory', async () => {
