@@ -73,7 +73,12 @@ export class Device {
     if (layout === 'nchw' && shape.length !== 4) throw new ShapeError(`tensor: layout 'nchw' needs four axes, got [${shape}]`);
     const own = layout === 'nchw' ? permute(shape, [0, 2, 3, 1]) : [...shape];
     const tensor = this.empty(own, (asked as DType | undefined) ?? dtypeOf(array));
-    tensor.write(array, { layout });
+    try {
+      tensor.write(array, { layout });
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
     tensor.cell.version = 0;
     return tensor;
   }
@@ -206,7 +211,8 @@ export class Device {
   }
 
   /** Lets what is enqueued finish, then frees the device; its tensors become unusable. Closing twice is harmless. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
+    if (this.recording) throw new DeviceError('close: a recording is under way on this device');
     this.#closing ??= completion(this.native.synchronize(this.#id))
       .catch(() => {}) // a device that could not be opened has nothing left to finish
       .then(() => this.native.destroy(this.#id));
@@ -247,6 +253,11 @@ export async function openDevice(id = 'auto', options: OpenDeviceOptions = {}): 
     ...info,
     threads: threads || info.threads,
   });
-  await device.synchronize(); // reports a backend that cannot open
+  try {
+    await device.synchronize(); // reports a backend that cannot open
+  } catch (error) {
+    await device.close();
+    throw error;
+  }
   return device;
 }

@@ -62,23 +62,21 @@ export class Tensor {
   #read(options: { layout?: Layout }): Promise<DataArray> {
     const { native } = this.device;
     const layout = checkLayout('read', options.layout, this.shape);
-    let source: Tensor = this;
-    const temporaries: Tensor[] = [];
-    if (this.dtype === 'bf16') {
-      source = this.device.empty(this.shape, 'f32');
-      temporaries.push(source);
-      native.cast(this.handle, source.handle);
-    }
-    if (layout === 'nchw') {
-      const permuted = this.device.empty(permute(this.shape, [0, 3, 1, 2]), source.dtype);
-      temporaries.push(permuted);
-      native.permute(source.handle, permuted.handle, 0, 3, 1, 2);
-      source = permuted;
-    }
-    const values = new arrayOf[source.dtype](source.size);
-    const done = completion(native.download(source.handle, values), values);
-    for (const temporary of temporaries) temporary.dispose();
-    return done.then(() => values);
+    return this.device.scope(() => {
+      let source: Tensor = this;
+      if (this.dtype === 'bf16') {
+        source = this.device.empty(this.shape, 'f32');
+        native.cast(this.handle, source.handle);
+      }
+      if (layout === 'nchw') {
+        const permuted = this.device.empty(permute(this.shape, [0, 3, 1, 2]), source.dtype);
+        native.permute(source.handle, permuted.handle, 0, 3, 1, 2);
+        source = permuted;
+      }
+      const values = new arrayOf[source.dtype](source.size);
+      const done = completion(native.download(source.handle, values), values);
+      return () => done.then(() => values);
+    })();
   }
 
   /**
@@ -93,25 +91,24 @@ export class Tensor {
     const natural = dtypeOf(array);
     const { native } = this.device;
     if (layout === 'nhwc' && natural === this.dtype) this.#upload(array);
-    else {
-      const staged = this.device.empty(layout === 'nchw' ? permute(this.shape, [0, 3, 1, 2]) : this.shape, natural);
-      staged.#upload(array);
-      if (layout === 'nchw') {
-        const ordered = natural === this.dtype ? this : this.device.empty(this.shape, natural);
+    else
+      this.device.scope(() => {
+        const staged = this.device.empty(layout === 'nchw' ? permute(this.shape, [0, 3, 1, 2]) : this.shape, natural);
+        staged.#upload(array);
+        if (layout === 'nhwc') return native.cast(staged.handle, this.handle);
+        if (natural === this.dtype) return native.permute(staged.handle, this.handle, 0, 2, 3, 1);
+        const ordered = this.device.empty(this.shape, natural);
         native.permute(staged.handle, ordered.handle, 0, 2, 3, 1);
-        if (ordered !== this) {
-          native.cast(ordered.handle, this.handle);
-          ordered.dispose();
-        }
-      } else native.cast(staged.handle, this.handle);
-      staged.dispose();
-    }
+        native.cast(ordered.handle, this.handle);
+      });
     this.cell.version++;
   }
 
   #upload(array: DataArray): void {
-    if (array.byteLength <= copiedAtOnce || this.device.recording) this.device.native.upload(this.handle, array);
-    else completion(this.device.native.uploadInPlace(this.handle, array), array).catch(() => {}); // a fault shows when the tensor is read
+    if (array.byteLength <= copiedAtOnce || this.device.recording) return this.device.native.upload(this.handle, array);
+    const { resizable } = array.buffer as { resizable?: boolean };
+    const lasting = resizable ? array.slice() : array; // shrinking a buffer takes its memory away
+    completion(this.device.native.uploadInPlace(this.handle, lasting), lasting).catch(() => {}); // a fault shows when the tensor is read
   }
 
   /** Another handle to the same memory, with another shape of as many elements. Not taped. @internal */

@@ -44,9 +44,7 @@ double open(Session& session, napi_env, std::string library, int32_t ordinal, in
 double synchronize(Session& session, napi_env, double id) {
   Device& device = session.device(id);
   device.check_readable();
-  const int64_t ticket = session.begin_ticket();
-  device.synchronize(ticket);
-  return static_cast<double>(ticket);
+  return session.with_ticket([&](int64_t ticket) { device.synchronize(ticket); });
 }
 
 // Call it when the device's last ticket has ended: it joins the executor.

@@ -10,6 +10,7 @@ namespace diffusion {
 namespace {
 // handle = generation · 2^24 + slot + 1; zero is no tensor.
 constexpr double kSlots = 16777216.0;
+constexpr uint32_t kLastGeneration = (1u << 29) - 1;  // so that a handle is an integer below 2^53
 
 size_t index_of(double id, size_t count, const char* what) {
   if (!(id >= 1 && id <= static_cast<double>(count)) || id != std::floor(id)) fail(code::disposed, "no such %s", what);
@@ -22,12 +23,18 @@ Session::Session(napi_env env) : env_(env) {}
 Session::~Session() {
   for (const auto& device : devices_)
     if (device) device->stop();
-  programs_.clear();
+  for (const auto& device : devices_)
+    if (device) drop_everything_of(device.get());
   devices_.clear();  // joins the executors; what they might still call is alive until here
 }
 
 void Session::start(napi_value on_complete, napi_value make_error) {
   if (completions_) fail(code::device, "the addon has been started already");
+  for (const napi_value function : {on_complete, make_error}) {
+    napi_valuetype type;
+    js::ok(env_, napi_typeof(env_, function, &type));
+    if (type != napi_function) fail(code::option, "start: expected two functions");
+  }
   napi_value name;
   js::ok(env_, napi_create_string_utf8(env_, "diffusion-native", NAPI_AUTO_LENGTH, &name));
   js::ok(env_, napi_create_reference(env_, on_complete, 1, &on_complete_));
@@ -36,7 +43,7 @@ void Session::start(napi_value on_complete, napi_value make_error) {
          napi_create_threadsafe_function(env_, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, deliver, &wake_));
   js::ok(env_, napi_unref_threadsafe_function(env_, wake_));
   completions_ = std::make_shared<Completions>(
-      [wake = wake_] { napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking); });
+      [wake = wake_] { return napi_call_threadsafe_function(wake, nullptr, napi_tsfn_nonblocking) == napi_ok; });
 }
 
 void Session::deliver(napi_env env, napi_value, void* context, void*) {
@@ -83,6 +90,10 @@ int64_t Session::begin_ticket() {
   return next_ticket_++;
 }
 
+void Session::cancel_ticket() {
+  if (--open_tickets_ == 0) napi_unref_threadsafe_function(env_, wake_);
+}
+
 double Session::open(const std::string& library, int32_t ordinal, int32_t threads, double memory_limit) {
   if (!completions_) fail(code::device, "the addon has not been started");
   if (!(memory_limit >= 0 && memory_limit <= 0x1p53) || threads < 0 || ordinal < 0)
@@ -99,15 +110,23 @@ Device& Session::device(double id) {
 }
 
 void Session::drop_everything_of(Device* device) {
-  for (ProgramSlot& slot : programs_)
-    if (slot.device == device) slot = {};
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    Slot& slot = slots_[i];
+  std::erase_if(programs_, [device](const auto& entry) {
+    const ProgramSlot& slot = entry.second;
+    if (slot.device == device) device->release(*slot.program);
+    return slot.device == device;
+  });
+  for (Slot& slot : slots_) {
     if (slot.device != device) continue;
     device->release(slot.storage);
-    slot.retire();
-    free_slots_.push_back(static_cast<uint32_t>(i));
+    retire(slot);
   }
+}
+
+void Session::retire(Slot& slot) {
+  const uint32_t generation = slot.generation + 1;
+  slot = Slot();
+  slot.generation = generation;
+  if (generation < kLastGeneration) free_slots_.push_back(static_cast<uint32_t>(&slot - slots_.data()));
 }
 
 void Session::destroy(double id) {
@@ -118,15 +137,16 @@ void Session::destroy(double id) {
 }
 
 double Session::add(Device& device, Storage* storage, size_t offset, const View& view) {
-  uint32_t index;
-  if (!free_slots_.empty()) {
-    index = free_slots_.back();
-    free_slots_.pop_back();
-  } else {
-    if (static_cast<double>(slots_.size()) + 2 >= kSlots) fail(code::device, "too many tensors are alive");
-    index = static_cast<uint32_t>(slots_.size());
+  if (free_slots_.empty()) {
+    if (static_cast<double>(slots_.size()) + 2 >= kSlots) {
+      device.release(storage);
+      fail(code::device, "too many tensors are alive");
+    }
+    free_slots_.push_back(static_cast<uint32_t>(slots_.size()));
     slots_.emplace_back();
   }
+  const uint32_t index = free_slots_.back();
+  free_slots_.pop_back();
   Slot& slot = slots_[index];
   slot.device = &device;
   slot.storage = storage;
@@ -148,30 +168,24 @@ Slot& Session::slot(double handle) {
 void Session::release(double handle) {
   Slot& released = slot(handle);
   released.device->release(released.storage);
-  released.retire();
-  free_slots_.push_back(static_cast<uint32_t>(&released - slots_.data()));
+  retire(released);
 }
 
 double Session::add(Device& device, std::unique_ptr<Program> program) {
-  for (size_t i = 0; i < programs_.size(); ++i)
-    if (programs_[i].device == nullptr) {
-      programs_[i] = {&device, std::move(program)};
-      return static_cast<double>(i + 1);
-    }
-  programs_.push_back({&device, std::move(program)});
-  return static_cast<double>(programs_.size());
+  programs_.emplace(++last_program_, ProgramSlot{&device, std::move(program)});
+  return static_cast<double>(last_program_);
 }
 
 Session::ProgramSlot& Session::program(double id) {
-  ProgramSlot& slot = programs_[index_of(id, programs_.size(), "program")];
-  if (slot.device == nullptr) fail(code::disposed, "the program has been disposed");
-  return slot;
+  const auto found = programs_.find(id >= 1 && id <= 0x1p53 && id == std::floor(id) ? static_cast<int64_t>(id) : 0);
+  if (found == programs_.end()) fail(code::disposed, "the program has been disposed");
+  return found->second;
 }
 
 void Session::release_program(double id) {
   ProgramSlot& slot = program(id);
   slot.device->release(*slot.program);
-  slot = {};
+  programs_.erase(static_cast<int64_t>(id));
 }
 
 void Session::report_memory() {

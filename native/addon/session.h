@@ -5,6 +5,7 @@
 #include <node_api.h>
 
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "core/device.h"
@@ -17,13 +18,8 @@ struct Slot {
   Storage* storage = nullptr;
   size_t offset = 0;  // bytes into the storage
   View view;          // shape and dtype; the address is filled in when used
-  uint32_t generation = 1;
+  uint32_t generation = 1;  // a slot that has had its last is not used again
 
-  void retire() {
-    const uint32_t next = (generation + 1) & 0xFFFFFFu;
-    *this = Slot();
-    generation = next == 0 ? 1 : next;
-  }
   View resolve() const {
     View resolved = view;
     resolved.data = static_cast<char*>(storage->address) + offset;
@@ -44,7 +40,7 @@ class Session {
   void destroy(double device);  // after its last ticket: joins the executor
   Device& device(double id);
 
-  double add(Device& device, Storage* storage, size_t offset, const View& view);
+  double add(Device& device, Storage* storage, size_t offset, const View& view);  // takes over one reference
   Slot& slot(double handle);
   void release(double handle);
 
@@ -56,12 +52,26 @@ class Session {
   ProgramSlot& program(double id);
   void release_program(double id);
 
-  int64_t begin_ticket();  // keeps the event loop alive until the ticket has been delivered
+  // f(ticket) enqueues what ends the ticket; until it has been delivered the event loop stays alive.
+  template <class F>
+  double with_ticket(const F& f) {
+    const int64_t ticket = begin_ticket();
+    try {
+      f(ticket);
+    } catch (...) {
+      cancel_ticket();
+      throw;
+    }
+    return static_cast<double>(ticket);
+  }
   void report_memory();    // tells V8 how much lies outside its heap, in steps of a megabyte
 
  private:
   static void deliver(napi_env env, napi_value callback, void* session, void* data);
   void drop_everything_of(Device* device);
+  void retire(Slot& slot);
+  int64_t begin_ticket();
+  void cancel_ticket();
 
   napi_env env_;
   napi_ref on_complete_ = nullptr, make_error_ = nullptr;
@@ -71,7 +81,8 @@ class Session {
   std::vector<std::unique_ptr<Device>> devices_;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_slots_;
-  std::vector<ProgramSlot> programs_;
+  std::unordered_map<int64_t, ProgramSlot> programs_;
+  int64_t last_program_ = 0;
   int64_t reported_ = 0;
 };
 

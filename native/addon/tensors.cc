@@ -98,9 +98,9 @@ void upload(Session& session, napi_env, double handle, js::Bytes bytes) {
 double upload_in_place(Session& session, napi_env, double handle, js::Bytes bytes) {
   const Slot& slot = session.slot(handle);
   check_bytes(slot, bytes, "write");
-  const int64_t ticket = session.begin_ticket();
-  slot.device->upload_in_place(slot.storage, slot.offset, bytes.data, bytes.size, ticket);
-  return static_cast<double>(ticket);
+  return session.with_ticket([&](int64_t ticket) {
+    slot.device->upload_in_place(slot.storage, slot.offset, bytes.data, bytes.size, ticket);
+  });
 }
 
 // The array must stay alive until the ticket ends.
@@ -108,9 +108,8 @@ double download(Session& session, napi_env, double handle, js::Bytes bytes) {
   const Slot& slot = session.slot(handle);
   check_bytes(slot, bytes, "read");
   slot.device->check_readable();
-  const int64_t ticket = session.begin_ticket();
-  slot.device->download(slot.storage, slot.offset, bytes.data, bytes.size, ticket);
-  return static_cast<double>(ticket);
+  return session.with_ticket(
+      [&](int64_t ticket) { slot.device->download(slot.storage, slot.offset, bytes.data, bytes.size, ticket); });
 }
 
 }  // namespace

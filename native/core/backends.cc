@@ -30,8 +30,9 @@ class LoadTimeVariable {
 }  // namespace
 
 LoadedBackend& load_backend(const std::string& path) {
-  static std::mutex mutex;
-  static std::map<std::string, std::unique_ptr<LoadedBackend>> loaded;
+  // Never destroyed: executors may still run while the process exits.
+  static auto& mutex = *new std::mutex;
+  static auto& loaded = *new std::map<std::string, std::unique_ptr<LoadedBackend>>;
   const std::lock_guard lock(mutex);
   if (const auto found = loaded.find(path); found != loaded.end()) return *found->second;
 

@@ -31,6 +31,15 @@ struct Account {
     bytes += change;
     process() += change;
   }
+  // Adds unless that passes a limit, of this queue or of the process; several threads may try at once.
+  bool try_add(int64_t change, int64_t limit, int64_t process_limit) {
+    if ((bytes += change) <= limit) {
+      if ((process() += change) <= process_limit) return true;
+      process() -= change;
+    }
+    bytes -= change;
+    return false;
+  }
   std::atomic<int64_t>& process() {
     return backend.process_bytes[static_cast<size_t>(ordinal) % backend.process_bytes.size()];
   }

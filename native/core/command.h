@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -18,10 +17,11 @@ using StorageId = uint64_t;
 // Why the contents of a storage are not what its last command should have written.
 struct Fault {
   std::string code, message;
+  bool lasting = false;  // stays with the storage whatever is written
 };
 using FaultPtr = std::shared_ptr<const Fault>;
 
-// The executor's state; touched by the executor thread only, apart from the two flags.
+// The executor's state; touched by the executor thread only, apart from the flag.
 struct Executor {
   explicit Executor(const Backend& backend) : backend(backend) {}
 
@@ -30,7 +30,6 @@ struct Executor {
   std::unordered_map<StorageId, FaultPtr> faults;
   FaultPtr closed;  // set when the device could not be opened or is lost: every command fails with it
   std::atomic<bool> stopping{false};
-  std::atomic<bool> has_faults{false};  // !faults.empty(), for the JavaScript thread
 
   FaultPtr fault_of(const StorageId* ids, size_t count) const {
     if (closed) return closed;
@@ -42,12 +41,13 @@ struct Executor {
   void settle(const StorageId* ids, size_t count, const FaultPtr& fault) {
     if (!fault && faults.empty()) return;
     for (size_t i = 0; i < count; ++i) {
+      FaultPtr& present = faults[ids[i]];
+      if (present && present->lasting) continue;
       if (fault)
-        faults[ids[i]] = fault;
+        present = fault;
       else
         faults.erase(ids[i]);
     }
-    has_faults = !faults.empty();
   }
 };
 

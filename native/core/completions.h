@@ -1,6 +1,7 @@
 // Finished tickets on their way from executor threads to the JavaScript thread, delivered in batches.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -18,7 +19,8 @@ class Completions {
     FaultPtr fault;  // null: it went well
   };
 
-  explicit Completions(std::function<void()> wake) : wake_(std::move(wake)) {}
+  // `wake` returns false when JavaScript can no longer be reached; it is not called again then.
+  explicit Completions(std::function<bool()> wake) : wake_(std::move(wake)) {}
 
   // Executor thread.
   void finish(int64_t ticket, FaultPtr fault) {
@@ -28,7 +30,7 @@ class Completions {
       first = items_.empty();
       items_.push_back({ticket, std::move(fault)});
     }
-    if (first) wake_();
+    if (first && reachable_ && !wake_()) reachable_ = false;
   }
 
   // JavaScript thread.
@@ -40,7 +42,8 @@ class Completions {
  private:
   std::mutex mutex_;
   std::vector<Item> items_;
-  std::function<void()> wake_;
+  std::function<bool()> wake_;
+  std::atomic<bool> reachable_{true};
 };
 
 }  // namespace diffusion

@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "core/transfer.h"
@@ -29,18 +30,33 @@ struct MapSlab final : Command {
   }
 };
 
+// Acts when it goes, which is at its place in the queue even when a closing device no longer runs its commands.
 struct Unreserve final : Command {
+  const Backend& backend;
   int32_t ordinal;
   void* address;
   size_t bytes;
-  Unreserve(int32_t ordinal, void* address, size_t bytes) : ordinal(ordinal), address(address), bytes(bytes) {}
-  void run(Executor& executor) const override { executor.backend.unreserve(ordinal, address, bytes); }
+  Unreserve(const Backend& backend, int32_t ordinal, void* address, size_t bytes)
+      : backend(backend), ordinal(ordinal), address(address), bytes(bytes) {}
+  ~Unreserve() override { backend.unreserve(ordinal, address, bytes); }
+  void run(Executor&) const override {}
 };
 
-struct ForgetFault final : Command {
+struct ForgetFaults final : Command {
+  std::vector<StorageId> ids;
+  explicit ForgetFaults(std::vector<StorageId> ids) : ids(std::move(ids)) {}
+  void run(Executor& executor) const override {
+    if (executor.faults.empty()) return;
+    for (const StorageId id : ids) executor.faults.erase(id);
+  }
+};
+
+// The contents of a storage are gone for good.
+struct Lose final : Command {
   StorageId id;
-  explicit ForgetFault(StorageId id) : id(id) {}
-  void run(Executor& executor) const override { executor.settle(&id, 1, nullptr); }
+  FaultPtr fault;
+  Lose(StorageId id, FaultPtr fault) : id(id), fault(std::move(fault)) {}
+  void run(Executor& executor) const override { executor.faults[id] = fault; }
 };
 
 struct CopyStorage final : Command {
@@ -74,7 +90,7 @@ Device::Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t 
   const auto open = [this, threads](Executor& executor) {
     const auto account = [](void* context, int64_t bytes) {
       auto& device = *static_cast<Device*>(context);
-      if (bytes > 0 && !device.fits(static_cast<size_t>(bytes))) return false;
+      if (bytes > 0) return device.take(static_cast<size_t>(bytes));
       device.account_->add(bytes);
       return true;
     };
@@ -90,6 +106,7 @@ Device::Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t 
 }
 
 Device::~Device() {
+  for (Storage* storage : std::exchange(touched_, {})) release(storage);  // of a recording that did not end
   queue_.reset();
   for (const Pool* pool : {&pool_, &arena_})
     for (const Pool::Slab& slab : pool->slabs()) {
@@ -101,6 +118,21 @@ Device::~Device() {
 bool Device::fits(size_t bytes) const {
   const auto asked = static_cast<int64_t>(bytes);
   return account_->bytes + asked <= limit_ && account_->process() + asked <= process_limit_;
+}
+
+bool Device::take(size_t bytes) { return account_->try_add(static_cast<int64_t>(bytes), limit_, process_limit_); }
+
+void Device::make_room(size_t bytes) {
+  if (fits(bytes)) return;
+  pool_.trim();
+  if (!recording_ && programs_ == 0) arena_.trim();  // what programs run in must stay where it is
+}
+
+void Device::fail_memory(const char* what, size_t bytes) const {
+  const bool own = account_->bytes + static_cast<int64_t>(bytes) > limit_;
+  fail(code::out_of_memory, "out of %s: asked for %zu bytes, %lld in use%s, limit %lld", what, bytes,
+       static_cast<long long>(own ? account_->bytes : account_->process()), own ? "" : " by this process",
+       static_cast<long long>(own ? limit_ : process_limit_));
 }
 
 SlabSource Device::slab_source() {
@@ -115,43 +147,52 @@ SlabSource Device::slab_source() {
 }
 
 void* Device::reserve(size_t bytes) {
-  if (!fits(bytes)) {
-    pool_.trim();
-    if (!recording_) arena_.trim();
-  }
-  if (!fits(bytes))
-    fail(code::out_of_memory, "out of device memory: asked for %zu bytes, %lld in use, limit %lld", bytes,
-         static_cast<long long>(account_->bytes), static_cast<long long>(limit_));
+  make_room(bytes);
+  if (!take(bytes)) fail_memory("device memory", bytes);
   void* address = backend_.reserve(ordinal_, bytes);
-  if (address == nullptr)
-    fail(code::out_of_memory, "out of address space: asked for %zu bytes, %lld in use, limit %lld", bytes,
-         static_cast<long long>(account_->bytes), static_cast<long long>(limit_));
-  account_->add(static_cast<int64_t>(bytes));
+  if (address == nullptr) {
+    account_->add(-static_cast<int64_t>(bytes));
+    fail_memory("address space", bytes);
+  }
   enqueue(std::make_shared<MapSlab>(address, bytes));
   return address;
 }
 
 void Device::give_back(void* address, size_t bytes) {
   account_->add(-static_cast<int64_t>(bytes));
-  enqueue(std::make_shared<Unreserve>(ordinal_, address, bytes));
+  enqueue(std::make_shared<Unreserve>(backend_, ordinal_, address, bytes));
 }
 
 Storage* Device::allocate(size_t bytes) {
   queue_->check_depth();
   Pool& pool = recording() ? arena_ : pool_;
-  void* address = pool.allocate(bytes);
-  auto* storage = new Storage{next_storage_id++, &pool, address, bytes};
-  if (&pool == &arena_) in_arena_.insert(storage);
+  auto storage = std::make_unique<Storage>(next_storage_id++, &pool, nullptr, bytes);
+  if (&pool == &arena_) in_arena_.insert(storage.get());
+  try {
+    storage->address = pool.allocate(bytes);
+  } catch (...) {
+    in_arena_.erase(storage.get());
+    throw;
+  }
   peak_ = std::max(peak_, pool_.used() + arena_.used());
-  return storage;
+  return storage.release();
 }
 
 void Device::release(Storage* storage) {
   if (--storage->references > 0) return;
   storage->pool->free(storage->address);
-  if (storage->pool == &arena_) in_arena_.erase(storage);
-  if (queue_->has_faults()) enqueue(std::make_shared<ForgetFault>(storage->id));
+  if (storage->pool == &arena_ && in_arena_.erase(storage) > 0)
+    temporaries_.push_back(storage->id);  // the program will write it again
+  else
+    forget(storage->id);
   delete storage;
+}
+
+// A released storage may still be marked by commands that are waiting; what is kept of it goes with the queue's order.
+void Device::forget(StorageId id) {
+  constexpr size_t kBatch = 256;
+  forgotten_.push_back(id);
+  if (forgotten_.size() >= kBatch) enqueue(std::make_shared<ForgetFaults>(std::exchange(forgotten_, {})));
 }
 
 Device::Memory Device::memory() const {
@@ -177,9 +218,8 @@ void Device::submit(CommandPtr command, std::initializer_list<Storage*> touched)
 }
 
 void Device::upload(Storage* storage, size_t offset, const void* data, size_t bytes) {
-  if (!fits(bytes))
-    fail(code::out_of_memory, "out of memory for staging: asked for %zu bytes, %lld in use, limit %lld", bytes,
-         static_cast<long long>(account_->bytes), static_cast<long long>(limit_));
+  make_room(bytes);
+  if (!fits(bytes)) fail_memory("memory for staging", bytes);
   submit(std::make_shared<Upload>(account_, storage->id, static_cast<char*>(storage->address) + offset, data, bytes),
          {storage});
 }
@@ -220,14 +260,14 @@ void Device::synchronize(int64_t ticket) {
 
 void Device::begin_recording() {
   if (recording_) fail(code::device, "record: a recording is already under way on this device");
-  arena_.reset();
   ++recording_number_;
   recording_ = std::make_unique<ProgramBody>();
 }
 
 // What is still alive leaves the arena, which the next program will use again: each run ends with copying it out.
-void Device::move_out_of_arena() {
-  for (Storage* storage : in_arena_) {
+void Device::leave_arena() {
+  while (!in_arena_.empty()) {
+    Storage* storage = *in_arena_.begin();
     void* address = pool_.allocate(storage->bytes);
     auto copy = std::make_shared<CopyStorage>();
     copy->to = address;
@@ -237,37 +277,67 @@ void Device::move_out_of_arena() {
     arena_.free(storage->address);
     storage->address = address;
     storage->pool = &pool_;
-    submit(std::move(copy), {storage});
+    in_arena_.erase(storage);
+    submit(std::move(copy), &storage, 1);
   }
-  in_arena_.clear();
   peak_ = std::max(peak_, pool_.used());
+}
+
+// Without memory to copy to, what is still there is lost: programs write over it. Its blocks stay taken until released.
+void Device::lose_arena(const Error& cause) {
+  const auto fault = std::make_shared<Fault>(Fault{cause.code, cause.what(), true});
+  for (const Storage* storage : in_arena_) enqueue(std::make_shared<Lose>(storage->id, fault));
+  in_arena_.clear();
 }
 
 std::unique_ptr<Program> Device::end_recording() {
   if (!recording_) fail(code::device, "record: no recording is under way");
   paused_ = 0;
-  move_out_of_arena();
+  std::optional<Error> lack;
+  try {
+    leave_arena();
+  } catch (const Error& error) {
+    lack = error;
+    lose_arena(error);
+  }
   auto program = std::make_unique<Program>();
   program->body = std::move(recording_);
   program->retained = std::exchange(touched_, {});
-  return program;
+  program->temporaries = std::exchange(temporaries_, {});
+  ++programs_;
+  if (!lack) return program;
+  release(*program);
+  throw *lack;
 }
 
 void Device::abandon_recording() {
   if (!recording_) return;
-  const auto program = end_recording();
-  release(*program);
+  try {
+    release(*end_recording());
+  } catch (const Error&) {  // what was made inside is lost, and says so when it is used
+  }
+}
+
+void Device::pause_recording() {
+  if (!recording_) fail(code::device, "record: no recording is under way");
+  ++paused_;
+}
+
+void Device::resume_recording() {
+  if (paused_ == 0) fail(code::device, "record: the recording is not paused");
+  --paused_;
 }
 
 void Device::run(const Program& program) {
-  if (recording()) fail(code::device, "run: a program cannot run inside a recording");
+  if (recording_) fail(code::device, "run: a program cannot run inside a recording");
   queue_->check_depth();
   enqueue(std::make_shared<RunProgram>(program.body));
 }
 
 void Device::release(Program& program) {
-  for (Storage* storage : program.retained) release(storage);
-  program.retained.clear();
+  for (Storage* storage : std::exchange(program.retained, {})) release(storage);
+  for (const StorageId id : std::exchange(program.temporaries, {})) forget(id);
+  --programs_;
 }
 
 }  // namespace diffusion

@@ -48,8 +48,8 @@ class Device {
   std::unique_ptr<Program> end_recording();
   void abandon_recording();
   // Between these, what is allocated and queued is not part of the recording: state that is made on first use.
-  void pause_recording() { ++paused_; }
-  void resume_recording() { --paused_; }
+  void pause_recording();
+  void resume_recording();
   void run(const Program& program);
   void release(Program& program);
 
@@ -61,9 +61,14 @@ class Device {
   SlabSource slab_source();
   void* reserve(size_t bytes);
   void give_back(void* address, size_t bytes);
-  void move_out_of_arena();
+  void leave_arena();
+  void lose_arena(const Error& cause);
   void touch(Storage* storage);
+  void forget(StorageId id);
   bool fits(size_t bytes) const;
+  bool take(size_t bytes);       // counts them as held, unless they do not fit; any thread
+  void make_room(size_t bytes);  // gives unused slabs back when they do not fit
+  [[noreturn]] void fail_memory(const char* what, size_t bytes) const;
 
   const Backend& backend_;
   const int32_t ordinal_;
@@ -75,6 +80,8 @@ class Device {
   std::unordered_set<Storage*> in_arena_;
   std::unique_ptr<ProgramBody> recording_;
   std::vector<Storage*> touched_;
+  std::vector<StorageId> temporaries_, forgotten_;
+  int64_t programs_ = 0;  // alive
   uint64_t recording_number_ = 0;
   int paused_ = 0;
   std::unique_ptr<Queue> queue_;  // last: its thread ends before the rest goes

@@ -51,13 +51,6 @@ void Pool::free(void* address) {
   insert_free(block);
 }
 
-void Pool::reset() {
-  blocks_.clear();
-  free_.clear();
-  used_ = 0;
-  for (const Slab& slab : slabs_) insert_free(blocks_.insert({slab.base, {slab.bytes, true, next_slab_++}}).first);
-}
-
 void Pool::trim() {
   std::erase_if(slabs_, [&](const Slab& slab) {
     const auto block = blocks_.find(slab.base);

@@ -28,7 +28,6 @@ class Pool {
 
   void* allocate(size_t bytes);  // best fit; a new slab where nothing fits
   void free(void* address);
-  void reset();  // every block becomes free; addresses handed out before may be handed out again
   void trim();   // gives back the slabs that hold no block
 
   size_t used() const { return used_; }

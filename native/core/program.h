@@ -16,7 +16,8 @@ struct ProgramBody {
 
 struct Program {
   std::shared_ptr<const ProgramBody> body;
-  std::vector<Storage*> retained;  // every storage outside the arena that a command touches
+  std::vector<Storage*> retained;      // every storage outside the arena that a command touches
+  std::vector<StorageId> temporaries;  // inside the arena, and gone by now
 };
 
 // Between commands a closing device stops; a step in flight is then left half done, and nobody can look at it any more.

@@ -60,12 +60,20 @@ bool Queue::wait(std::vector<CommandPtr>& batch) {
   return !batch.empty();
 }
 
+void Queue::run(const Command& command) {
+  try {
+    command.run(executor_);
+  } catch (const std::exception&) {  // only memory for the bookkeeping itself can be lacking
+    executor_.closed = exhausted_;
+  }
+}
+
 void Queue::work(const std::function<void(Executor&)>& open, const std::function<void(Executor&)>& close) {
   open(executor_);
   std::vector<CommandPtr> batch;
   while (wait(batch)) {
     for (CommandPtr& command : batch) {
-      if (!executor_.stopping.load(std::memory_order_relaxed)) command->run(executor_);
+      if (!executor_.stopping.load(std::memory_order_relaxed)) run(*command);
       command.reset();  // frees what the command holds now, not at the end of the batch
       depth_.fetch_sub(1, std::memory_order_relaxed);
     }

@@ -23,14 +23,16 @@ class Queue {
 
   void push(CommandPtr command);  // JavaScript thread
   void stop() { executor_.stopping = true; }
-  bool has_faults() const { return executor_.has_faults; }
   void check_depth() const;  // throws when the queue is full
 
  private:
   void work(const std::function<void(Executor&)>& open, const std::function<void(Executor&)>& close);
   bool wait(std::vector<CommandPtr>& batch);
+  void run(const Command& command);
 
   Executor executor_;
+  const FaultPtr exhausted_ =
+      std::make_shared<Fault>(Fault{code::out_of_memory, "the system has no memory left for the queue"});
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<CommandPtr> pending_;

@@ -32,6 +32,11 @@ inline bool same_shape(const View& a, const View& b) {
   return true;
 }
 
+inline bool overlap(const View& a, const View& b) {
+  const auto begin = [](const View& view) { return view.as<const char>(); };
+  return begin(a) < begin(b) + b.bytes() && begin(b) < begin(a) + a.bytes();
+}
+
 inline bool has_size(const View& view, int64_t size) { return !view || view.size() == size; }
 
 }  // namespace diffusion

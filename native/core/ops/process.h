@@ -66,6 +66,7 @@ struct Gather {
     require<Gather>(table.dtype == y.dtype && (table.dtype == DType::f32 || table.dtype == DType::i32),
                     "table and y must hold f32 or i32 alike");
     require<Gather>(t.size() == y.size() && table.rank == 1, "t and y differ in size");
+    require<Gather>(!overlap(t, y), "y must not write over t");
   }
 };
 
