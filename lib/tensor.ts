@@ -95,20 +95,22 @@ export class Tensor {
       this.device.scope(() => {
         const staged = this.device.empty(layout === 'nchw' ? permute(this.shape, [0, 3, 1, 2]) : this.shape, natural);
         staged.#upload(array);
-        if (layout === 'nhwc') return native.cast(staged.handle, this.handle);
-        if (natural === this.dtype) return native.permute(staged.handle, this.handle, 0, 2, 3, 1);
-        const ordered = this.device.empty(this.shape, natural);
-        native.permute(staged.handle, ordered.handle, 0, 2, 3, 1);
-        native.cast(ordered.handle, this.handle);
+        const ordered = layout === 'nhwc' ? staged : natural === this.dtype ? this : this.device.empty(this.shape, natural);
+        if (ordered !== staged) native.permute(staged.handle, ordered.handle, 0, 2, 3, 1);
+        if (ordered !== this) native.cast(ordered.handle, this.handle);
       });
     this.cell.version++;
   }
 
   #upload(array: DataArray): void {
-    if (array.byteLength <= copiedAtOnce || this.device.recording) return this.device.native.upload(this.handle, array);
+    const { native, recording } = this.device;
+    if (array.byteLength <= copiedAtOnce || recording) {
+      native.upload(this.handle, array);
+      return;
+    }
     const { resizable } = array.buffer as { resizable?: boolean };
     const lasting = resizable ? array.slice() : array; // shrinking a buffer takes its memory away
-    completion(this.device.native.uploadInPlace(this.handle, lasting), lasting).catch(() => {}); // a fault shows when the tensor is read
+    completion(native.uploadInPlace(this.handle, lasting), lasting).catch(() => {}); // a fault shows when the tensor is read
   }
 
   /** Another handle to the same memory, with another shape of as many elements. Not taped. @internal */

@@ -16,8 +16,8 @@ namespace diffusion {
 struct Slot {
   Device* device = nullptr;
   Storage* storage = nullptr;
-  size_t offset = 0;  // bytes into the storage
-  View view;          // shape and dtype; the address is filled in when used
+  size_t offset = 0;        // bytes into the storage
+  View view;                // shape and dtype; the address is filled in when used
   uint32_t generation = 1;  // a slot that has had its last is not used again
 
   View resolve() const {
@@ -64,7 +64,7 @@ class Session {
     }
     return static_cast<double>(ticket);
   }
-  void report_memory();    // tells V8 how much lies outside its heap, in steps of a megabyte
+  void report_memory();  // tells V8 how much lies outside its heap, in steps of a megabyte
 
  private:
   static void deliver(napi_env env, napi_value callback, void* session, void* data);

@@ -98,9 +98,8 @@ void upload(Session& session, napi_env, double handle, js::Bytes bytes) {
 double upload_in_place(Session& session, napi_env, double handle, js::Bytes bytes) {
   const Slot& slot = session.slot(handle);
   check_bytes(slot, bytes, "write");
-  return session.with_ticket([&](int64_t ticket) {
-    slot.device->upload_in_place(slot.storage, slot.offset, bytes.data, bytes.size, ticket);
-  });
+  return session.with_ticket(
+      [&](int64_t ticket) { slot.device->upload_in_place(slot.storage, slot.offset, bytes.data, bytes.size, ticket); });
 }
 
 // The array must stay alive until the ticket ends.
