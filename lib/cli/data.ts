@@ -1,7 +1,7 @@
 import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageDataset } from '../data/dataset.js';
-import { DatasetError, OptionError } from '../errors.js';
+import { FileFormatError, OptionError } from '../errors.js';
 import { Progress } from './progress.js';
 
 /** Where the images of `train` come from. */
@@ -42,7 +42,7 @@ export async function openData({ data, labels, size, category }: DataOptions, si
 
 async function kindOf(path: string): Promise<'folder' | 'cifar10' | 'icons' | 'idx'> {
   const found = await stat(path).catch((cause: Error) => {
-    throw new DatasetError(`cannot read ${path}: ${cause.message}`, { cause });
+    throw new FileFormatError(`cannot read ${path}: ${cause.message}`, { cause });
   });
   if (!found.isDirectory()) return path.endsWith('.json') ? 'icons' : 'idx';
   return access(join(path, 'data_batch_1.bin')).then(

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { DatasetError, FileFormatError } from '../errors.js';
+import { FileFormatError } from '../errors.js';
 import { oneOf, parseOptions, signal } from '../options.js';
 import { forEachInSlices } from '../slices.js';
 import { allocateImages, type Images, reason, requirePath } from './images.js';
@@ -24,7 +24,7 @@ const classNames = ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'fro
 /**
  * Reads the binary version of CIFAR-10 (https://www.cs.toronto.edu/~kriz/cifar.html) from the folder that holds its
  * `data_batch_1.bin` … `data_batch_5.bin` and `test_batch.bin`.
- * @throws DatasetError for a missing file; FileFormatError for one that is not whole records or has a label above 9.
+ * @throws FileFormatError for a missing file, or one that is not whole records or has a label above 9.
  */
 export async function readCifar10(folder: string, options: Cifar10Options = {}): Promise<Images> {
   requirePath(owner, 'folder', folder);
@@ -67,7 +67,7 @@ async function readRecords(path: string): Promise<Buffer> {
   try {
     records = await readFile(path);
   } catch (cause) {
-    throw new DatasetError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
+    throw new FileFormatError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
   }
   if (records.length === 0 || records.length % recordBytes !== 0) {
     throw new FileFormatError(`${owner}: ${path} holds ${records.length} bytes, expected a multiple of ${recordBytes}`);

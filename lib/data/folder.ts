@@ -1,7 +1,7 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { extname, join, sep } from 'node:path';
 import * as v from 'valibot';
-import { DatasetError } from '../errors.js';
+import { DatasetError, FileFormatError } from '../errors.js';
 import { parseColour } from '../files/colour.js';
 import { loadSharp } from '../files/sharp.js';
 import { oneOf, parseOptions, signal, string } from '../options.js';
@@ -40,7 +40,8 @@ const extensions = new Set(['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '
  * images are taken and there are no labels, for not every image has a class.
  *
  * EXIF orientation is applied; of an animation the first frame is taken.
- * @throws DatasetError naming the path: missing or empty folder, a class folder without images, an image that cannot be decoded.
+ * @throws FileFormatError naming the path: missing folder, an image that cannot be decoded.
+ * @throws DatasetError naming the path: a folder or class folder without images.
  */
 export async function readFolder(path: string, options: FolderOptions): Promise<Images> {
   requirePath(owner, 'path', path);
@@ -68,7 +69,7 @@ export async function readFolder(path: string, options: FolderOptions): Promise<
       if (pixels.length !== bytes) throw new Error(`decoded to ${pixels.length} bytes instead of ${bytes}`);
       images.set(pixels, index * bytes);
     } catch (cause) {
-      throw new DatasetError(`${owner}: cannot read image ${file}: ${reason(cause)}`, { cause });
+      throw new FileFormatError(`${owner}: cannot read image ${file}: ${reason(cause)}`, { cause });
     }
   };
   await forEachConcurrent(files.length, decode, { onProgress, signal });
@@ -125,6 +126,6 @@ async function visibleEntries(folder: string) {
     const entries = await readdir(folder, { withFileTypes: true });
     return entries.filter((entry) => !entry.name.startsWith('.')).sort((a, b) => (a.name < b.name ? -1 : 1));
   } catch (cause) {
-    throw new DatasetError(`${owner}: cannot read folder ${folder}: ${reason(cause)}`, { cause });
+    throw new FileFormatError(`${owner}: cannot read folder ${folder}: ${reason(cause)}`, { cause });
   }
 }

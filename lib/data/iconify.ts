@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { DatasetError, FileFormatError, OptionError } from '../errors.js';
+import { FileFormatError, OptionError } from '../errors.js';
 import { show } from '../options.js';
 import { reason } from './images.js';
 
@@ -96,7 +96,7 @@ async function readJson(owner: string, path: string, optional = false): Promise<
     text = await readFile(path, 'utf8');
   } catch (cause) {
     if (optional && (cause as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    throw new DatasetError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
+    throw new FileFormatError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
   }
   try {
     return JSON.parse(text);

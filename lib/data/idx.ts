@@ -31,8 +31,8 @@ const unsignedLabels = 0x00000801;
 /**
  * Reads grey u8 images, and u8 labels if their path is given, from IDX files (the format of MNIST,
  * http://yann.lecun.com/exdb/mnist), plain or gzip.
- * @throws FileFormatError naming the file: wrong magic number, truncated, trailing bytes, broken gzip.
- * @throws DatasetError: a missing file, no images, or not one label an image.
+ * @throws FileFormatError naming the file: missing, wrong magic number, truncated, trailing bytes, broken gzip.
+ * @throws DatasetError: no images, or not one label an image.
  */
 export async function readIdx(imagesPath: string, labelsPath?: string, options: IdxOptions = {}): Promise<Images> {
   requirePath(owner, 'imagesPath', imagesPath);
@@ -116,7 +116,7 @@ async function readPlainOrGzip(path: string): Promise<Buffer> {
   try {
     bytes = await readFile(path);
   } catch (cause) {
-    throw new DatasetError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
+    throw new FileFormatError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
   }
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   try {

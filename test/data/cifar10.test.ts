@@ -2,7 +2,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ImageDataset } from '../../lib/data/dataset.js';
-import { DatasetError, FileFormatError, OptionError } from '../../lib/errors.js';
+import { FileFormatError, OptionError } from '../../lib/errors.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
 
 const folder = join(temporaryFolder(), 'cifar-10-batches-bin');
@@ -46,7 +46,7 @@ describe('ImageDataset.cifar10', () => {
     await writeFile(join(folder, 'data_batch_4.bin'), record(10, 0));
     await expect(ImageDataset.cifar10(folder)).rejects.toThrow(/data_batch_4\.bin has label 10/);
     await rm(join(folder, 'data_batch_2.bin'));
-    await expect(ImageDataset.cifar10(folder)).rejects.toThrow(DatasetError);
+    await expect(ImageDataset.cifar10(folder)).rejects.toThrow(FileFormatError);
     await expect(ImageDataset.cifar10(folder, { split: 'all' } as never)).rejects.toThrow(OptionError);
   });
 });

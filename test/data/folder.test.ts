@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { ImageDataset } from '../../lib/data/dataset.js';
-import { DatasetError, OptionError } from '../../lib/errors.js';
+import { DatasetError, FileFormatError, OptionError } from '../../lib/errors.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
 
 const root = temporaryFolder();
@@ -163,7 +163,7 @@ describe('ImageDataset.folder refuses', () => {
     const whole = await picture('red', 64, 64).png({ compressionLevel: 0 }).toBuffer();
     for (const content of [Buffer.from('no image'), Buffer.alloc(0), whole.subarray(0, whole.length >> 1)]) {
       const error = await failure(await folderOf({ 'a.png': 'red', 'sub/broken.png': content }));
-      expect(error).toBeInstanceOf(DatasetError);
+      expect(error).toBeInstanceOf(FileFormatError);
       expect(error.message).toContain(join('sub', 'broken.png'));
     }
     const dangling = await folderOf({ 'a.png': 'red' });
@@ -173,7 +173,7 @@ describe('ImageDataset.folder refuses', () => {
 
   it('missing folders, empty ones and empty classes, naming them', async () => {
     const missing = join(root, 'none');
-    expect(await failure(missing)).toBeInstanceOf(DatasetError);
+    expect(await failure(missing)).toBeInstanceOf(FileFormatError);
     expect((await failure(missing)).message).toContain(missing);
     const empty = await folderOf({ 'a.txt': Buffer.from('x') });
     expect(await failure(empty)).toBeInstanceOf(DatasetError);

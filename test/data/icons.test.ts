@@ -88,7 +88,7 @@ describe('ImageDataset.icons', () => {
       await expect(ImageDataset.icons(source as never, { size: 8 })).rejects.toThrow(OptionError);
     }
     const path = join(folder, 'broken.json');
-    await expect(ImageDataset.icons(path, { size: 8 })).rejects.toThrow(DatasetError);
+    await expect(ImageDataset.icons(path, { size: 8 })).rejects.toThrow(FileFormatError);
     writeFileSync(path, '{');
     await expect(ImageDataset.icons(path, { size: 8 })).rejects.toThrow(FileFormatError);
     writeFileSync(path, '[]');

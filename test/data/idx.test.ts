@@ -88,7 +88,7 @@ describe('ImageDataset.idx', () => {
 
   it('refuses missing files and wrong options', async () => {
     const path = await write(images);
-    await expect(ImageDataset.idx(join(folder, 'none'))).rejects.toThrow(DatasetError);
+    await expect(ImageDataset.idx(join(folder, 'none'))).rejects.toThrow(FileFormatError);
     await expect(ImageDataset.idx(path, join(folder, 'none'))).rejects.toThrow(/none/);
     await expect(ImageDataset.idx(path, { size: 32 } as never)).rejects.toThrow(OptionError);
     await expect(ImageDataset.idx(path, undefined, { size: 0 })).rejects.toThrow(/option 'size'.*at least 1|between 1/);
