@@ -2,12 +2,13 @@ import { randomInt } from 'node:crypto';
 import * as v from 'valibot';
 import { type DeviceInfo, resolveDevice } from './deviceList.js';
 import { DeviceError, DisposedError, OptionError, ShapeError } from './errors.js';
+import { dtypeOf, toArray } from './hostArrays.js';
 import { addon, completion, type DataArray, type DType, dtypes, type Handle, type NativeAddon } from './native.js';
-import { integer, parseOptions } from './options.js';
+import { checkFunction, integer, parseOptions } from './options.js';
 import { Program } from './program.js';
 import { type Seed, toRng } from './random.js';
 import { keptTensors } from './scope.js';
-import { checkDType, checkShape, dtypeOf, type Layout, permute, sizeOf, Tensor, toArray } from './tensor.js';
+import { checkDType, checkShape, type Layout, permute, sizeOf, Tensor } from './tensor.js';
 
 /** Options of `openDevice`. */
 export interface OpenDeviceOptions {
@@ -74,7 +75,7 @@ export class Device {
     const own = layout === 'nchw' ? permute(shape, [0, 2, 3, 1]) : [...shape];
     const tensor = this.empty(own, (asked as DType | undefined) ?? dtypeOf(array));
     try {
-      tensor.write(array, { layout });
+      tensor.write(array, layout && { layout });
     } catch (error) {
       tensor.dispose();
       throw error;
@@ -119,6 +120,7 @@ export class Device {
 
   /** Runs `body`; every tensor made inside is disposed on leaving, except those that it returns (plain containers are walked). */
   scope<T>(body: () => T): T {
+    checkFunction('scope', body);
     const made = new Set<Tensor>();
     this.#scopes.push(made);
     let kept: Set<Tensor> = new Set();
@@ -146,6 +148,7 @@ export class Device {
    */
   record<T>(body: () => T): Program<T> {
     this.#check();
+    checkFunction('record', body);
     if (this.recording) throw new DeviceError('record: a recording is already under way on this device');
     this.native.beginRecording(this.#id);
     this.recording = true;

@@ -18,6 +18,7 @@ export function show(value: unknown): string {
  * Throws OptionError naming the owner (`new UNet`), the option, what came and what is accepted.
  */
 export function parseOptions<const S extends v.GenericSchema>(owner: string, schema: S, options: unknown): v.InferOutput<S> {
+  if (Array.isArray(options)) throw new OptionError(`${owner}: options must be an object, got ${show(options)}`);
   const result = v.safeParse(schema, options ?? {}, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
@@ -36,6 +37,17 @@ export function parseOptions<const S extends v.GenericSchema>(owner: string, sch
 function expectation(issue: v.BaseIssue<unknown>): string {
   const generated = issue.message.startsWith('Invalid ');
   return generated ? (issue.expected ?? 'valid') : issue.message;
+}
+
+/** Throws OptionError unless the argument is a function. */
+export function checkFunction(owner: string, body: unknown): void {
+  if (typeof body !== 'function') throw new OptionError(`${owner}: a function is needed, got ${show(body)}`);
+}
+
+/** Throws OptionError unless the argument can be a file's or folder's name. */
+export function checkPath(owner: string, argument: string, path: unknown): asserts path is string {
+  if (typeof path !== 'string' || path === '' || path.includes('\0'))
+    throw new OptionError(`${owner}: ${argument} must be a string that names a file or folder, got ${show(path)}`);
 }
 
 // ---- the kinds of option that occur in this package; messages complete "must be …"

@@ -1,8 +1,10 @@
+import * as v from 'valibot';
 import type { Edge } from './autograd/tape.js';
 import type { Device } from './device.js';
-import { DisposedError, DTypeError, OptionError, ShapeError } from './errors.js';
+import { DisposedError, DTypeError, ShapeError } from './errors.js';
+import { arrayOf, dtypeOf, toArray } from './hostArrays.js';
 import { completion, type DataArray, type DType, dtypes, type Handle } from './native.js';
-import { show } from './options.js';
+import { oneOf, parseOptions, show } from './options.js';
 
 /** Order of the axes of an image in memory: NHWC is the engine's own. */
 export type Layout = 'nhwc' | 'nchw';
@@ -54,14 +56,14 @@ export class Tensor {
    * The values, once everything enqueued before has run: Float32Array for f32 and bf16, Uint8Array for u8, Int32Array for i32.
    * Rejects with the first failure among the operations that it depends on.
    */
-  async read(options: { layout?: Layout } = {}): Promise<DataArray> {
+  async read(options?: { layout?: Layout }): Promise<DataArray> {
     const values = this.#read(options);
     return values;
   }
 
-  #read(options: { layout?: Layout }): Promise<DataArray> {
+  #read(options: { layout?: Layout } | undefined): Promise<DataArray> {
     const { native } = this.device;
-    const layout = checkLayout('read', options.layout, this.shape);
+    const layout = checkLayout('read', options, this.shape);
     return this.device.scope(() => {
       let source: Tensor = this;
       if (this.dtype === 'bf16') {
@@ -83,8 +85,8 @@ export class Tensor {
    * Replaces the contents; `data` has as many elements as the tensor. Arrays beyond 1 MB are read until the next
    * `await` of `read` or `synchronize` has passed: leave them unchanged until then.
    */
-  write(data: ArrayLike<number> | DataArray, options: { layout?: Layout } = {}): void {
-    const layout = checkLayout('write', options.layout, this.shape);
+  write(data: ArrayLike<number> | DataArray, options?: { layout?: Layout }): void {
+    const layout = checkLayout('write', options, this.shape);
     const array = toArray('write', data, this.dtype);
     if (array.length !== this.size)
       throw new ShapeError(`write: the tensor has shape [${this.shape}] (${this.size} elements), got ${array.length} elements`);
@@ -141,8 +143,6 @@ export class Tensor {
   }
 }
 
-const arrayOf = { f32: Float32Array, bf16: Float32Array, u8: Uint8Array, i32: Int32Array } as const;
-
 /** Product of the axes. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;
@@ -170,29 +170,12 @@ export function checkDType(operation: string, dtype: unknown): asserts dtype is 
     throw new DTypeError(`${operation}: dtype must be one of ${Object.keys(dtypes).join(', ')}, got ${show(dtype)}`);
 }
 
-function checkLayout(operation: string, layout: unknown, shape: readonly number[]): Layout {
-  if (layout === undefined || layout === 'nhwc') return 'nhwc';
-  if (layout !== 'nchw') throw new OptionError(`${operation}: option 'layout' must be 'nhwc' or 'nchw', got ${show(layout)}`);
-  if (shape.length !== 4) throw new ShapeError(`${operation}: layout 'nchw' needs four axes, the shape is [${shape}]`);
-  return 'nchw';
-}
+const layoutSchema = v.strictObject({ layout: v.optional(oneOf('nhwc', 'nchw')) });
 
-/** The element type that an array holds by itself. */
-export function dtypeOf(array: DataArray): 'f32' | 'u8' | 'i32' {
-  return array instanceof Float32Array ? 'f32' : array instanceof Uint8Array ? 'u8' : 'i32';
-}
-
-/** Accepts the documented kinds of data; plain numbers become the array that suits `dtype`. */
-export function toArray(operation: string, data: unknown, dtype: DType | undefined): DataArray {
-  if (data instanceof Float32Array || data instanceof Int32Array) return data;
-  if (data instanceof Uint8Array) return data;
-  if (data instanceof Uint8ClampedArray) return new Uint8Array(data.buffer, data.byteOffset, data.length);
-  if (Array.isArray(data)) {
-    const wrong = data.findIndex((value) => typeof value !== 'number');
-    if (wrong >= 0) throw new DTypeError(`${operation}: data must be numbers, element ${wrong} is ${show(data[wrong])}`);
-    return arrayOf[dtype ?? 'f32'].from(data as number[]);
-  }
-  throw new DTypeError(
-    `${operation}: data must be a Float32Array, Uint8Array, Int32Array or an array of numbers, got ${show(data)}`,
-  );
+function checkLayout(operation: string, options: unknown, shape: readonly number[]): Layout {
+  if (options === undefined) return 'nhwc';
+  const { layout = 'nhwc' } = parseOptions(operation, layoutSchema, options);
+  if (layout === 'nchw' && shape.length !== 4)
+    throw new ShapeError(`${operation}: layout 'nchw' needs four axes, the shape is [${shape}]`);
+  return layout;
 }

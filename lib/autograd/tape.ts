@@ -1,5 +1,6 @@
 import { OptionError, ShapeError } from '../errors.js';
 import { add } from '../ops/elementwise.js';
+import { checkFunction } from '../options.js';
 import { sizeOf, Tensor } from '../tensor.js';
 import type { Parameter } from './parameter.js';
 
@@ -61,6 +62,7 @@ export function isTaping(): boolean {
 
 /** Runs `body` with nothing recorded for gradients. The function must not be async. */
 export function noGrad<T>(body: () => T): T {
+  checkFunction('noGrad', body);
   return withTaping(false, body);
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FileFormatError } from '../errors.js';
 
@@ -36,6 +36,30 @@ export async function writeFileAtomic(
     throw isSystemError(error) ? new FileFormatError(`cannot write '${path}': ${error.message}`, { cause: error }) : error;
   }
 }
+
+/**
+ * Makes a folder and those above it. (Node's own `recursive` never ends where a parent refuses with ENOENT, as /proc does.)
+ * @throws the system's error.
+ */
+export async function makeFolders(path: string): Promise<void> {
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && dirname(path) !== path && !(await isFolder(dirname(path)))) {
+      await makeFolders(dirname(path));
+      await mkdir(path).catch(async (again) => {
+        if (!(await isFolder(path))) throw again;
+      });
+    } else if (!(await isFolder(path))) throw error;
+  }
+}
+
+const isFolder = (path: string) =>
+  stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 
 /** Whether an error comes from the operating system (no such file, disk full, …). */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {

@@ -1,10 +1,10 @@
-import { mkdir, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Parameter } from '../autograd/parameter.js';
 import { FileFormatError } from '../errors.js';
 import { configSchema, contradiction, type UNet2DConfig } from '../nn/unetConfig.js';
 import { parseOptions, show } from '../options.js';
-import { isSystemError } from './atomic.js';
+import { isSystemError, makeFolders } from './atomic.js';
 import { readJson, writeJson } from './json.js';
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from './safetensors.js';
 
@@ -68,7 +68,7 @@ export async function componentFolder(path: string, component: string, file: str
 /** Makes a folder and those above it. */
 export async function makeFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true });
+    await makeFolders(path);
   } catch (cause) {
     throw new FileFormatError(`cannot make the folder '${path}': ${(cause as Error).message}`, { cause });
   }

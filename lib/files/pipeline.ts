@@ -6,7 +6,8 @@ import { diffusionSchema } from '../diffusion/gaussianOptions.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
 import { FileFormatError, OptionError } from '../errors.js';
 import { UNet } from '../nn/unet.js';
-import { parseOptions, show } from '../options.js';
+import { checkDevice } from '../nn/unetOptions.js';
+import { checkPath, parseOptions, show } from '../options.js';
 import { componentFolder, diffusersVersion, makeFolder } from './diffusers.js';
 import { readJson, writeJson } from './json.js';
 import { processOf, type SchedulerProcess, schedulerConfigOf } from './schedulerConfig.js';
@@ -54,6 +55,7 @@ const schema = v.strictObject({
  */
 export async function savePipeline(folder: string, options: SavePipelineOptions): Promise<void> {
   const owner = 'savePipeline';
+  checkPath(owner, 'folder', folder);
   const { model, diffusion, ...given } = parseOptions(owner, schema, options);
   const schedule = given.schedule ?? diffusion?.schedule;
   if (!schedule) throw new OptionError(`${owner}: option 'schedule' is required (or 'diffusion')`);
@@ -82,7 +84,8 @@ export async function savePipeline(folder: string, options: SavePipelineOptions)
  * @throws FileFormatError naming the file and the key or tensor at fault.
  */
 export async function loadPipeline(device: Device, folder: string): Promise<Pipeline> {
-  if (typeof folder !== 'string') throw new OptionError(`loadPipeline: folder must be a string, got ${show(folder)}`);
+  checkDevice('loadPipeline', device);
+  checkPath('loadPipeline', 'folder', folder);
   const path = join(await componentFolder(folder, 'scheduler', 'scheduler_config.json'), 'scheduler_config.json');
   const schedulerConfig = await readJson(path);
   if (schedulerConfig === null || typeof schedulerConfig !== 'object' || Array.isArray(schedulerConfig))

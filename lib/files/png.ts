@@ -1,10 +1,9 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import * as v from 'valibot';
 import { FileFormatError, NonFiniteError, ShapeError } from '../errors.js';
-import { integer, parseOptions, show, string } from '../options.js';
+import { checkPath, integer, parseOptions, show, string } from '../options.js';
 import { forEachInSlices } from '../slices.js';
-import { writeFileAtomic } from './atomic.js';
+import { makeFolders, writeFileAtomic } from './atomic.js';
 import { parseColour } from './colour.js';
 import { loadSharp } from './sharp.js';
 
@@ -56,6 +55,7 @@ export async function saveImageGrid(
   options: ImageGridOptions = {},
 ): Promise<void> {
   const owner = 'savePng';
+  checkPath(owner, 'path', path);
   const { scale, gap, background, ...chosen } = parseOptions(owner, schema, options);
   if (shape.length !== 4) throw new ShapeError(`${owner}: shape must be [n, height, width, channels], got ${show(shape)}`);
   const [count, height, width, channels] = shape as [number, number, number, number];
@@ -94,7 +94,7 @@ export async function saveImageGrid(
 
   const png = await encodePng(grid, gridHeight, gridWidth, channels);
   try {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolders(dirname(path));
   } catch (cause) {
     throw new FileFormatError(`${owner}: cannot write ${path}: ${(cause as Error).message}`, { cause });
   }

@@ -2,10 +2,10 @@ import * as v from 'valibot';
 import type { Parameter } from '../autograd/parameter.js';
 import { noGrad } from '../autograd/tape.js';
 import type { Device } from '../device.js';
-import { DisposedError, OptionError } from '../errors.js';
+import { DisposedError } from '../errors.js';
 import { readModelFolder, writeModelFolder } from '../files/diffusers.js';
 import type { TensorLike } from '../ops/check.js';
-import { boolean, parseOptions, show, string } from '../options.js';
+import { boolean, checkPath, parseOptions, string } from '../options.js';
 import { type Seed, snapshotSeed, toRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import { ParameterStore } from './parameters.js';
@@ -13,7 +13,7 @@ import type { UNet2DConfig } from './unetConfig.js';
 import { embedTime, predict } from './unetForward.js';
 import { checkImages, labelTensor, type ModelLabels, type ModelTimesteps, timestepTensor } from './unetInputs.js';
 import { type UNetLayers, unetLayers } from './unetLayers.js';
-import { checkComputeType, checkUNetOptions, configOf, optionsOf, type UNetOptions } from './unetOptions.js';
+import { checkComputeType, checkDevice, checkUNetOptions, configOf, optionsOf, type UNetOptions } from './unetOptions.js';
 
 /** Options of `UNet.forward`. */
 export interface UNetForwardOptions {
@@ -93,8 +93,9 @@ export class UNet {
    */
   static async load(device: Device, path: string, options: UNetLoadOptions = {}): Promise<UNet> {
     const { dtype, variant } = parseOptions('UNet.load', loadSchema, options);
+    checkDevice('UNet.load', device);
     checkComputeType('UNet.load', device, dtype);
-    if (typeof path !== 'string') throw new OptionError(`UNet.load: path must be a string, got ${show(path)}`);
+    checkPath('UNet.load', 'path', path);
     const folder = await readModelFolder(path, variant);
     const model = UNet.#described(device, folder.config, optionsOf(folder.config));
     try {
@@ -170,6 +171,7 @@ export class UNet {
    */
   async save(folder: string): Promise<void> {
     if (this.#disposed) throw new DisposedError('UNet.save: the network has been disposed');
+    checkPath('UNet.save', 'folder', folder);
     await writeModelFolder(folder, this.architecture, this.store.parameters);
   }
 

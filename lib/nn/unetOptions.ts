@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import type { Device } from '../device.js';
-import { DTypeError, OptionError } from '../errors.js';
+import { Device } from '../device.js';
+import { DisposedError, DTypeError, OptionError } from '../errors.js';
 import { boolean, integer, number, oneOf, parseOptions, show } from '../options.js';
 import { contradiction, headChannelsAt, type UNet2DConfig } from './unetConfig.js';
 
@@ -79,6 +79,7 @@ export type CheckedOptions = v.InferOutput<typeof schema> & { outChannels: numbe
 
 /** Throws OptionError or DTypeError for what cannot be built on this device. */
 export function checkUNetOptions(owner: string, device: Device, options: UNetOptions | undefined): CheckedOptions {
+  checkDevice(owner, device);
   const checked = parseOptions(owner, schema, options);
   checkComputeType(owner, device, checked.dtype);
   const { imageSize, baseChannels, channelMults, heads, headChannels } = checked;
@@ -94,6 +95,12 @@ export function checkUNetOptions(owner: string, device: Device, options: UNetOpt
   const groups = checked.groups ?? defaultGroups(baseChannels, channels);
   if (channels.some((count) => count % groups !== 0)) fail('groups', `a divisor of the channels ${channels}`, groups);
   return { ...checked, outChannels: checked.outChannels ?? checked.inChannels, groups };
+}
+
+/** Throws OptionError unless this is a device, DisposedError when it is closed. */
+export function checkDevice(owner: string, device: unknown): asserts device is Device {
+  if (!(device instanceof Device)) throw new OptionError(`${owner}: device must be a Device, got ${show(device)}`);
+  if (device.closed) throw new DisposedError(`${owner}: device '${device.info.id}' is closed`);
 }
 
 /** Throws DTypeError when the device cannot compute in this type, OptionError when there is no such type. */

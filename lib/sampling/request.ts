@@ -45,7 +45,7 @@ export function checkRequest(
   };
   const { first, seed, labels, signal } = given;
   checkSeed(operation, device, seed);
-  const initial = given.initial && tensorOn(device, operation, "option 'initial'", given.initial);
+  const initial = given.initial === undefined ? undefined : tensorOn(device, operation, "option 'initial'", given.initial);
   if (initial && initial.shape.length !== 4)
     throw new ShapeError(
       `${operation}: option 'initial' must have shape [count, height, width, channels], got [${initial.shape}]`,

@@ -115,6 +115,7 @@ export class AdamW {
 
   /** Forgets all gradients; no memory is touched. */
   zeroGrad(): void {
+    this.#check('zeroGrad');
     for (const parameter of this.parameters.values()) parameter.zeroGrad();
   }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { access, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileFormatError } from '../errors.js';
-import { isSystemError, writeFileAtomic } from '../files/atomic.js';
+import { isSystemError, makeFolders, writeFileAtomic } from '../files/atomic.js';
 
 /** Checkpoints of a run that stay; older ones are removed. */
 const kept = 2;
@@ -42,7 +42,7 @@ export class CheckpointFolder {
   }
 
   async #prepare(): Promise<void> {
-    await mkdir(this.path, { recursive: true });
+    await makeFolders(this.path);
     for (const name of await readdir(this.path)) {
       const replaced = /^\.(checkpoint-\d+)\.previous$/.exec(name)?.[1];
       if (replaced !== undefined && !(await exists(join(this.path, replaced))))

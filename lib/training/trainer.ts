@@ -236,6 +236,7 @@ export class Trainer {
 
   #check(operation: string): void {
     if (this.#disposed) throw new DisposedError(`trainer.${operation} after dispose()`);
+    if (this.model.disposed) throw new DisposedError(`trainer.${operation}: the model has been disposed`);
     if (this.model.device.closed)
       throw new DisposedError(`trainer.${operation}: device '${this.model.device.info.id}' is closed`);
   }
