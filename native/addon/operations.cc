@@ -31,6 +31,11 @@ class Reader {
     auto command = std::make_shared<Operation<Op>>();
     std::apply([&](auto... members) { (field(*command, command->op.*members), ...); }, Op::fields);
     command->op.check();
+    // What is updated in place is read first, except where the operation has been told to overwrite it.
+    bool overwrites = false;
+    if constexpr (requires { command->op.accumulate; }) overwrites = !command->op.accumulate;
+    if (!overwrites)
+      for (size_t i = 0; i < update_count_; ++i) command->marking.reads[command->marking.read_count++] = updates_[i];
     return command;
   }
   Device* device() const { return device_; }
@@ -70,8 +75,12 @@ class Reader {
     if (device_ == nullptr) device_ = slot.device;
     if (device_ != slot.device) fail(code::device_mismatch, "%s: tensors of two devices", Op::name);
     static_cast<View&>(member) = slot.resolve();
-    if constexpr (kReads<T>) command.marking.reads[command.marking.read_count++] = slot.storage->id;
-    if constexpr (kWrites<T>) command.marking.writes[command.marking.write_count++] = slot.storage->id;
+    const Extent extent{slot.storage->id, slot.offset, slot.offset + static_cast<size_t>(slot.view.bytes())};
+    auto& marking = command.marking;
+    if constexpr (kUpdates<T>) updates_[update_count_++] = extent;
+    if constexpr (kReads<T> && !kUpdates<T>) marking.reads[marking.read_count++] = extent;
+    if constexpr (kWrites<T>) marking.writes[marking.write_count++] = extent;
+    if constexpr (kIsState<T>) marking.states[marking.state_count++] = extent;
     touched_[touched_count_++] = slot.storage;
   }
 
@@ -86,8 +95,9 @@ class Reader {
   Session& session_;
   const napi_value* next_;
   Device* device_ = nullptr;
-  Storage* touched_[argument_count<Op>()];
-  size_t touched_count_ = 0;
+  Storage* touched_[operand_count<Op>()];
+  Extent updates_[operand_count<Op>()];
+  size_t touched_count_ = 0, update_count_ = 0;
 };
 
 template <class Op>

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "core/backend.h"
 #include "core/error.h"
@@ -14,6 +15,14 @@ namespace diffusion {
 
 using StorageId = uint64_t;
 
+// Bytes [begin, end) of a storage.
+struct Extent {
+  StorageId id;
+  size_t begin, end;
+
+  static Extent whole(StorageId id) { return {id, 0, SIZE_MAX}; }
+};
+
 // Why the contents of a storage are not what its last command should have written.
 struct Fault {
   std::string code, message;
@@ -21,33 +30,38 @@ struct Fault {
 };
 using FaultPtr = std::shared_ptr<const Fault>;
 
+// The parts of storages that hold something else than they should. Almost always empty.
+class Faults {
+ public:
+  bool empty() const { return damage_.empty(); }
+  FaultPtr find(const Extent* extents, size_t count) const;                 // the first that overlaps
+  void settle(const Extent* extents, size_t count, const FaultPtr& fault);  // all of it was written: soundly when null
+  void forget(StorageId id) { damage_.erase(id); }
+
+ private:
+  struct Damage {
+    size_t begin, end;
+    FaultPtr fault;
+  };
+  std::unordered_map<StorageId, std::vector<Damage>> damage_;
+};
+
 // The executor's state; touched by the executor thread only, apart from the flag.
 struct Executor {
   explicit Executor(const Backend& backend) : backend(backend) {}
 
   const Backend& backend;
   Stream* stream = nullptr;
-  std::unordered_map<StorageId, FaultPtr> faults;
+  Faults faults;
   FaultPtr closed;  // set when the device could not be opened or is lost: every command fails with it
   std::atomic<bool> stopping{false};
 
-  FaultPtr fault_of(const StorageId* ids, size_t count) const {
+  FaultPtr fault_of(const Extent* extents, size_t count) const {
     if (closed) return closed;
-    if (faults.empty()) return nullptr;
-    for (size_t i = 0; i < count; ++i)
-      if (const auto found = faults.find(ids[i]); found != faults.end()) return found->second;
-    return nullptr;
+    return faults.empty() ? nullptr : faults.find(extents, count);
   }
-  void settle(const StorageId* ids, size_t count, const FaultPtr& fault) {
-    if (!fault && faults.empty()) return;
-    for (size_t i = 0; i < count; ++i) {
-      FaultPtr& present = faults[ids[i]];
-      if (present && present->lasting) continue;
-      if (fault)
-        present = fault;
-      else
-        faults.erase(ids[i]);
-    }
+  void settle(const Extent* extents, size_t count, const FaultPtr& fault) {
+    if (fault || !faults.empty()) faults.settle(extents, count, fault);
   }
 };
 
@@ -61,23 +75,24 @@ struct Command {
 };
 using CommandPtr = std::shared_ptr<const Command>;
 
-// A command that reads some storages and writes others: runs only when all that it reads is sound (`action` returns
+// A command that reads some tensors and writes others: runs only when all that it reads is sound (`action` returns
 // false and fills the failure when it fails), and passes a fault on to what it should have written.
-template <size_t kReads, size_t kWrites>
+template <size_t kOperands>
 struct Marking {
-  StorageId reads[kReads > 0 ? kReads : 1];
-  StorageId writes[kWrites > 0 ? kWrites : 1];
-  uint8_t read_count = 0, write_count = 0;
+  Extent reads[kOperands];
+  Extent writes[kOperands];
+  Extent states[kOperands];  // damaged by a failure of the action, not when it is skipped
+  uint8_t read_count = 0, write_count = 0, state_count = 0;
 
   template <class Action>
-  FaultPtr guard(Executor& executor, const Action& action) const {
+  void guard(Executor& executor, const Action& action) const {
     FaultPtr fault = executor.fault_of(reads, read_count);
     if (!fault) {
       Failure failure{};
       if (!action(failure)) fault = to_fault(failure);
+      executor.settle(states, state_count, fault);
     }
     executor.settle(writes, write_count, fault);
-    return fault;
   }
 };
 

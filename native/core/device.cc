@@ -47,7 +47,7 @@ struct ForgetFaults final : Command {
   explicit ForgetFaults(std::vector<StorageId> ids) : ids(std::move(ids)) {}
   void run(Executor& executor) const override {
     if (executor.faults.empty()) return;
-    for (const StorageId id : ids) executor.faults.erase(id);
+    for (const StorageId id : ids) executor.faults.forget(id);
   }
 };
 
@@ -56,20 +56,23 @@ struct Lose final : Command {
   StorageId id;
   FaultPtr fault;
   Lose(StorageId id, FaultPtr fault) : id(id), fault(std::move(fault)) {}
-  void run(Executor& executor) const override { executor.faults[id] = fault; }
+  void run(Executor& executor) const override {
+    const Extent extent = Extent::whole(id);
+    executor.settle(&extent, 1, fault);
+  }
 };
 
 struct CopyStorage final : Command {
   void* to;
   const void* from;
   size_t bytes;
-  StorageId id;  // both ends are the same storage: a fault stays with it
+  StorageId id;
   void run(Executor& executor) const override {
-    if (executor.fault_of(&id, 1)) return;
+    // A fault stays with the part that it was in.
     Failure failure{};
     if (!executor.backend.copy(executor.stream, to, from, bytes, &failure)) {
-      const FaultPtr fault = to_fault(failure);
-      executor.settle(&id, 1, fault);
+      const Extent extent = Extent::whole(id);
+      executor.settle(&extent, 1, to_fault(failure));
     }
   }
 };
@@ -220,7 +223,8 @@ void Device::submit(CommandPtr command, std::initializer_list<Storage*> touched)
 void Device::upload(Storage* storage, size_t offset, const void* data, size_t bytes) {
   make_room(bytes);
   if (!fits(bytes)) fail_memory("memory for staging", bytes);
-  submit(std::make_shared<Upload>(account_, storage->id, static_cast<char*>(storage->address) + offset, data, bytes),
+  submit(std::make_shared<Upload>(account_, Extent{storage->id, offset, offset + bytes},
+                                  static_cast<char*>(storage->address) + offset, data),
          {storage});
 }
 
@@ -229,10 +233,9 @@ void Device::upload_in_place(Storage* storage, size_t offset, const void* data, 
   auto command = std::make_shared<UploadInPlace>();
   command->completions = completions_;
   command->ticket = ticket;
-  command->id = storage->id;
+  command->extent = {storage->id, offset, offset + bytes};
   command->to = static_cast<char*>(storage->address) + offset;
   command->from = data;
-  command->bytes = bytes;
   submit(std::move(command), {storage});
 }
 
@@ -244,10 +247,9 @@ void Device::download(Storage* storage, size_t offset, void* into, size_t bytes,
   auto command = std::make_shared<Download>();
   command->completions = completions_;
   command->ticket = ticket;
-  command->id = storage->id;
+  command->extent = {storage->id, offset, offset + bytes};
   command->from = static_cast<char*>(storage->address) + offset;
   command->to = into;
-  command->bytes = bytes;
   submit(std::move(command), {storage});
 }
 

@@ -9,14 +9,18 @@
 
 namespace diffusion {
 
+template <class T, class... Kinds>
+inline constexpr bool kIsOneOf = (std::is_same_v<T, Kinds> || ...);
 template <class T>
-inline constexpr bool kReads =
-    std::is_same_v<T, In> || std::is_same_v<T, OptIn> || std::is_same_v<T, InOut> || std::is_same_v<T, OptInOut>;
+inline constexpr bool kReads = kIsOneOf<T, In, OptIn, InOut, OptInOut, State, OptState>;
 template <class T>
-inline constexpr bool kWrites =
-    std::is_same_v<T, Out> || std::is_same_v<T, OptOut> || std::is_same_v<T, InOut> || std::is_same_v<T, OptInOut>;
+inline constexpr bool kWrites = kIsOneOf<T, Out, OptOut, InOut, OptInOut>;
 template <class T>
-inline constexpr bool kOptional = std::is_same_v<T, OptIn> || std::is_same_v<T, OptOut> || std::is_same_v<T, OptInOut>;
+inline constexpr bool kUpdates = kIsOneOf<T, InOut, OptInOut>;
+template <class T>
+inline constexpr bool kIsState = kIsOneOf<T, State, OptState>;
+template <class T>
+inline constexpr bool kOptional = kIsOneOf<T, OptIn, OptOut, OptInOut, OptState>;
 
 template <class Member>
 struct MemberOf;
@@ -25,27 +29,23 @@ struct MemberOf<T Owner::*> {
   using Type = T;
 };
 
-// How many storages an operation can read and write at most, from its fields.
+template <class T>
+constexpr size_t one_operand() {
+  return std::is_base_of_v<View, T> || std::is_same_v<T, Rng> ? 1 : 0;
+}
+
+// How many tensors an operation has at most, from its fields.
 template <class Op>
-struct Operands {
-  static constexpr size_t count(bool writing) {
-    return std::apply(
-        [writing](auto... members) {
-          return (size_t{0} + ... + one<typename MemberOf<decltype(members)>::Type>(writing));
-        },
-        Op::fields);
-  }
-  template <class T>
-  static constexpr size_t one(bool writing) {
-    if constexpr (std::is_same_v<T, Rng>) return writing ? 0 : 1;
-    return (writing ? kWrites<T> : kReads<T>) ? 1 : 0;
-  }
-};
+constexpr size_t operand_count() {
+  return std::apply(
+      [](auto... members) { return (size_t{0} + ... + one_operand<typename MemberOf<decltype(members)>::Type>()); },
+      Op::fields);
+}
 
 template <class Op>
 struct Operation final : Command {
   Op op;
-  Marking<Operands<Op>::count(false), Operands<Op>::count(true)> marking;
+  Marking<operand_count<Op>()> marking;
 
   void run(Executor& executor) const override {
     marking.guard(executor,

@@ -28,7 +28,7 @@ class Pool {
 
   void* allocate(size_t bytes);  // best fit; a new slab where nothing fits
   void free(void* address);
-  void trim();   // gives back the slabs that hold no block
+  void trim();  // gives back the slabs that hold no block
 
   size_t used() const { return used_; }
   struct Slab {

@@ -21,39 +21,41 @@ void finish_later(Executor& executor, const std::shared_ptr<Completions>& comple
       new Pending{completions, ticket, std::move(fault)});
 }
 
-FaultPtr upload(Executor& executor, StorageId id, void* to, const void* from, size_t bytes) {
+FaultPtr upload(Executor& executor, const Extent& extent, void* to, const void* from) {
   FaultPtr fault = executor.closed;
   if (!fault) {
     Failure failure{};
-    if (!executor.backend.upload(executor.stream, to, from, bytes, &failure)) fault = to_fault(failure);
+    if (!executor.backend.upload(executor.stream, to, from, extent.end - extent.begin, &failure))
+      fault = to_fault(failure);
   }
-  executor.settle(&id, 1, fault);
+  executor.settle(&extent, 1, fault);
   return fault;
 }
 
 }  // namespace
 
-Upload::Upload(std::shared_ptr<Account> account, StorageId id, void* to, const void* from, size_t bytes)
+Upload::Upload(std::shared_ptr<Account> account, Extent extent, void* to, const void* from)
     : account_(std::move(account)),
-      id_(id),
+      extent_(extent),
       to_(to),
-      data_(static_cast<const char*>(from), static_cast<const char*>(from) + bytes) {
+      data_(static_cast<const char*>(from), static_cast<const char*>(from) + (extent.end - extent.begin)) {
   account_->add(static_cast<int64_t>(data_.size()));
 }
 
 Upload::~Upload() { account_->add(-static_cast<int64_t>(data_.size())); }
 
-void Upload::run(Executor& executor) const { upload(executor, id_, to_, data_.data(), data_.size()); }
+void Upload::run(Executor& executor) const { upload(executor, extent_, to_, data_.data()); }
 
 void UploadInPlace::run(Executor& executor) const {
-  finish_later(executor, completions, ticket, upload(executor, id, to, from, bytes));
+  finish_later(executor, completions, ticket, upload(executor, extent, to, from));
 }
 
 void Download::run(Executor& executor) const {
-  FaultPtr fault = executor.fault_of(&id, 1);
+  FaultPtr fault = executor.fault_of(&extent, 1);
   if (!fault) {
     Failure failure{};
-    if (!executor.backend.download(executor.stream, to, from, bytes, &failure)) fault = to_fault(failure);
+    if (!executor.backend.download(executor.stream, to, from, extent.end - extent.begin, &failure))
+      fault = to_fault(failure);
   }
   finish_later(executor, completions, ticket, std::move(fault));
 }

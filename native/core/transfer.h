@@ -12,13 +12,13 @@ namespace diffusion {
 // Copies bytes that the command owns; they count as held memory until the command goes.
 class Upload final : public Command {
  public:
-  Upload(std::shared_ptr<Account> account, StorageId id, void* to, const void* from, size_t bytes);
+  Upload(std::shared_ptr<Account> account, Extent extent, void* to, const void* from);
   ~Upload() override;
   void run(Executor& executor) const override;
 
  private:
   std::shared_ptr<Account> account_;
-  StorageId id_;
+  Extent extent_;
   void* to_;
   std::vector<char> data_;
 };
@@ -27,10 +27,9 @@ class Upload final : public Command {
 struct UploadInPlace final : Command {
   std::shared_ptr<Completions> completions;
   int64_t ticket;
-  StorageId id;
+  Extent extent;
   void* to;
   const void* from;
-  size_t bytes;
   void run(Executor& executor) const override;
 };
 
@@ -38,10 +37,9 @@ struct UploadInPlace final : Command {
 struct Download final : Command {
   std::shared_ptr<Completions> completions;
   int64_t ticket;
-  StorageId id;
+  Extent extent;
   void* to;
   const void* from;
-  size_t bytes;
   void run(Executor& executor) const override;
 };
 

@@ -47,6 +47,8 @@ struct InOut : View {};  // updated in place
 struct OptIn : View {};  // may be absent: data == nullptr
 struct OptOut : View {};
 struct OptInOut : View {};
+struct State : View {};  // updated in place, and still sound with its old contents when the operation is not run
+struct OptState : View {};
 
 // Where an operation's random numbers come from (random.h has the definition). `state` is an i32 tensor of one to four
 // elements {seed low, seed high, step, first sample}: its seed replaces, its step and first sample are added.

@@ -28,10 +28,10 @@ struct GradientNorm {
 //   hyper = (lr, c₁ = 1−β₁ⁿ, √c₂ = √(1−β₂ⁿ), d)     Nothing is written when norm[1] is NaN.
 struct AdamW {
   static constexpr const char* name = "adamW";
-  InOut value;
+  State value;
   In grad;
-  InOut m, v;
-  OptInOut ema;
+  State m, v;
+  OptState ema;
   In norm, hyper;
   float beta1, beta2, eps, weight_decay;
   static constexpr auto fields =

@@ -1,0 +1,27 @@
+#include "core/command.h"
+
+namespace diffusion {
+
+FaultPtr Faults::find(const Extent* extents, size_t count) const {
+  for (size_t i = 0; i < count; ++i) {
+    const auto found = damage_.find(extents[i].id);
+    if (found == damage_.end()) continue;
+    for (const Damage& damage : found->second)
+      if (damage.begin < extents[i].end && extents[i].begin < damage.end) return damage.fault;
+  }
+  return nullptr;
+}
+
+void Faults::settle(const Extent* extents, size_t count, const FaultPtr& fault) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto [id, begin, end] = extents[i];
+    std::vector<Damage>& damages = damage_[id];
+    std::erase_if(damages, [begin, end](const Damage& damage) {
+      return begin <= damage.begin && damage.end <= end && !damage.fault->lasting;
+    });
+    if (fault) damages.push_back({begin, end, fault});
+    if (damages.empty()) damage_.erase(id);
+  }
+}
+
+}  // namespace diffusion
