@@ -2,7 +2,7 @@
 //   node out/bench/overhead.js [--json file]
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { type Device, GaussianDiffusion, ImageDataset, NoiseSchedule, openDevice, ops, Trainer, UNet } from 'diffusion-native';
+import { AdamW, backward, type Device, GaussianDiffusion, mean, NoiseSchedule, openDevice, ops, UNet } from 'diffusion-native';
 import { machine } from './machine.js';
 import { type Spread, spread } from './statistics.js';
 
@@ -32,22 +32,37 @@ async function enqueue(device: Device): Promise<Record<string, Spread>> {
   };
 }
 
-/** JavaScript time between the resolution of one step and the next await, by running the trainer step by step. */
+/** A recorded training step (noising to optimiser) and what is written before each run of it: images, seed state, learning rate. */
 async function replay(device: Device): Promise<Spread> {
-  const model = new UNet(device, { imageSize: 16, baseChannels: 32, channelMults: [1, 2, 2], resBlocks: 1, attentionResolutions: [4] });
-  const data = ImageDataset.tensor(new Uint8Array(64 * 16 * 16 * 3), [64, 16, 16, 3]);
-  const trainer = new Trainer({ model, diffusion: new GaussianDiffusion(device, NoiseSchedule.cosine()), data, batchSize: 4 });
-  for await (const _ of trainer.run({ steps: 3 }));
-  const native = device.native;
-  const samples: number[] = [];
-  const step = device.record(() => {
-    const t = device.tensor(Int32Array.of(1, 2, 3, 4), [4]);
-    const y = model.forward(device.randn([4, 16, 16, 3]), t, { train: true, seed: 1 });
-    return ops.mean(y);
+  const [batch, size] = [32, 16];
+  const model = new UNet(device, {
+    imageSize: size,
+    baseChannels: 32,
+    channelMults: [1, 2, 2],
+    resBlocks: 1,
+    attentionResolutions: [4],
   });
-  void native;
-  for (let i = 0; i < 200; i++) {
+  const diffusion = new GaussianDiffusion(device, NoiseSchedule.cosine());
+  const optimizer = new AdamW(model.parameters(), { learningRate: 2e-4, gradientClip: 1, emaDecay: 0.999 });
+  const pixels = new Uint8Array(batch * size * size * 3);
+  const images = device.tensor(pixels, [batch, size, size, 3]);
+  const t = Int32Array.from({ length: batch }, (_, i) => i * 30);
+  const seed = device.tensor(Int32Array.of(1, 0, 0, 0), [4]);
+  optimizer.prepare();
+  const step = device.record(() =>
+    device.scope(() => {
+      optimizer.zeroGrad();
+      backward(mean(diffusion.trainingLosses(model, images, t, { seed, flip: true }).loss));
+      optimizer.enqueue();
+    }),
+  );
+  await device.synchronize();
+  const samples: number[] = [];
+  for (let i = 1; i <= 100; i++) {
     const start = performance.now();
+    images.write(pixels);
+    seed.write(Int32Array.of(1, 0, i, 0));
+    optimizer.prepare({ learningRate: 1e-4 });
     step.run();
     samples.push((performance.now() - start) * 1e3);
     await device.synchronize();
@@ -57,9 +72,13 @@ async function replay(device: Device): Promise<Spread> {
 
 async function main(): Promise<void> {
   const device = await openDevice('cpu');
-  const result = { benchmark: 'overhead', ...machine(), microseconds: { ...(await enqueue(device)), replay: await replay(device) } };
+  const result = {
+    benchmark: 'overhead',
+    ...machine(),
+    microseconds: { ...(await enqueue(device)), 'replay of a training step': await replay(device) },
+  };
   for (const [name, { median, p10, p90 }] of Object.entries(result.microseconds))
-    console.log(`${name.padEnd(12)} ${median.toFixed(2)} µs  (${p10.toFixed(2)} to ${p90.toFixed(2)})`);
+    console.log(`${name.padEnd(28)} ${median.toFixed(2)} µs  (${p10.toFixed(2)} to ${p90.toFixed(2)})`);
   if (options.json) writeFileSync(options.json, `${JSON.stringify(result, null, 2)}\n`);
   await device.close();
 }

@@ -32,7 +32,9 @@ async function startPeers(): Promise<Map<string, () => Promise<Peer>>> {
   const peers = new Map([['ours', () => Peer.start(process.execPath, join(__dirname, 'peers', 'ours.js'), batch, threads)]]);
   if (spawnSync(python, ['-c', 'import torch']).status === 0)
     for (const layout of ['contiguous', 'channels_last'])
-      peers.set(`torch ${layout}`, () => Peer.start(python, join(root, 'bench', 'peers', 'torch_unet.py'), batch, threads, layout));
+      peers.set(`torch ${layout}`, () =>
+        Peer.start(python, join(root, 'bench', 'peers', 'torch_unet.py'), batch, threads, layout),
+      );
   else console.log(`${python} has no PyTorch: nothing to compare with`);
   return peers;
 }
@@ -58,8 +60,15 @@ async function measure(job: string, peers: Map<string, () => Promise<Peer>>): Pr
 async function main(): Promise<void> {
   const peers = await startPeers();
   const about = machine();
-  console.log(`${about.cpu}, ${about.isa}, ${options.threads} threads, batch ${options.batch}, load ${about.loadAverage?.toFixed(2)}`);
-  const report: Record<string, unknown> = { benchmark: 'unet', ...about, batch: Number(options.batch), threads: Number(options.threads) };
+  console.log(
+    `${about.cpu}, ${about.isa}, ${options.threads} threads, batch ${options.batch}, load ${about.loadAverage?.toFixed(2)}`,
+  );
+  const report: Record<string, unknown> = {
+    benchmark: 'unet',
+    ...about,
+    batch: Number(options.batch),
+    threads: Number(options.threads),
+  };
   for (const job of jobs) {
     const results = await measure(job, peers);
     const ours = results.get('ours') as Result;
