@@ -84,7 +84,9 @@ export function withTaping<T>(on: boolean, body: () => T): T {
 
 /** Whether an operation on these inputs must be taped. */
 export function wantsGradient(...inputs: (Tensor | null | undefined)[]): boolean {
-  return taping && inputs.some((input) => input?.edge);
+  if (!taping) return false;
+  for (const input of inputs) if (input?.edge) return true;
+  return false;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { type Edge, tape } from '../autograd/tape.js';
+import { type Edge, tape, wantsGradient } from '../autograd/tape.js';
 import { OptionError, ShapeError } from '../errors.js';
 import { show } from '../options.js';
 import type { Tensor } from '../tensor.js';
@@ -61,6 +61,7 @@ export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions
     ...window,
   );
   const inputs = [input, skip, filter, bias, shift, residual];
+  if (!wantsGradient(...inputs)) return y;
   const wantsData = input.edge !== null || (skip !== null && skip.edge !== null);
   const wantsWeight = filter.edge !== null;
   const saved = [wantsWeight ? input : null, wantsWeight ? skip : null, wantsData ? filter : null];
@@ -99,8 +100,10 @@ function backwardOf(
 function toWindow({ stride = 1, padding = 0, upsample = false }: Conv2dOptions): Window {
   checkInteger('conv2d', 'stride', stride, 1);
   checkBoolean('conv2d', 'upsample', upsample);
-  const sides = Array.isArray(padding) ? padding : [padding, padding, padding, padding];
-  if (sides.length !== 4 || sides.some((side) => !Number.isInteger(side) || side < 0 || side > 0x7fff))
+  const sides = (Array.isArray(padding) ? padding : [padding, padding, padding, padding]) as readonly number[];
+  let good = sides.length === 4;
+  for (const side of sides) good &&= Number.isInteger(side) && side >= 0 && side <= 0x7fff;
+  if (!good)
     throw new OptionError(
       `conv2d: option 'padding' must be an integer of at least 0, or four: [top, left, bottom, right]; got ${show(padding)}`,
     );

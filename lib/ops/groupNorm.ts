@@ -71,9 +71,11 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
     dropout,
     ...fields,
   );
-  const edges = inputs.map((one) => one?.edge ?? null);
-  const saved = [input, skip, weight, bias, scaleShift, stats, drawn?.state];
-  tape('groupNorm', y, inputs, saved, backwardOf(edges, groups, silu, dropout, fields));
+  if (wantsGradient(...inputs)) {
+    const edges = inputs.map((one) => one?.edge ?? null);
+    const saved = [input, skip, weight, bias, scaleShift, stats, drawn?.state];
+    tape('groupNorm', y, inputs, saved, backwardOf(edges, groups, silu, dropout, fields));
+  }
   stats.dispose();
   drawn?.done();
   return y;

@@ -8,7 +8,7 @@ export function checkNames(operation: string, options: object, known: readonly s
   const isObject = typeof options === 'object' && options !== null && !Array.isArray(options);
   if (!isObject || options instanceof Tensor || options instanceof Parameter)
     throw new OptionError(`${operation}: options must be an object, got ${show(options)}`);
-  for (const name of Object.keys(options))
+  for (const name in options)
     if (!known.includes(name))
       throw new OptionError(`${operation}: unknown option '${name}'; known options are ${known.join(', ')}`);
 }
