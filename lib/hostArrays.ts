@@ -6,6 +6,19 @@ import { show } from './options.js';
 export const arrayOf = { f32: Float32Array, bf16: Float32Array, u8: Uint8Array, i32: Int32Array } as const;
 const integerRange: Partial<Record<DType, readonly [number, number]>> = { u8: [0, 255], i32: [-(2 ** 31), 2 ** 31 - 1] };
 
+/** Arrays from this size on are not cleared first: clearing 100 MB would hold up the event loop for tens of milliseconds. */
+const clearedBelow = 1 << 16;
+
+/** An array for values that are about to be overwritten, every one of them. */
+export function uninitialised<T>(
+  Type: { new (buffer: ArrayBuffer): T; new (length: number): T; BYTES_PER_ELEMENT: number },
+  length: number,
+): T {
+  const bytes = length * Type.BYTES_PER_ELEMENT;
+  if (bytes < clearedBelow) return new Type(length);
+  return new Type(Buffer.allocUnsafeSlow(bytes).buffer as ArrayBuffer);
+}
+
 /** The element type that an array holds by itself. */
 export function dtypeOf(array: DataArray): 'f32' | 'u8' | 'i32' {
   return array instanceof Float32Array ? 'f32' : array instanceof Uint8Array ? 'u8' : 'i32';

@@ -15,7 +15,20 @@ export type {
 } from './diffusion/gaussianOptions.js';
 export type { ForwardOptions, Model, ModelFunction, Network } from './diffusion/model.js';
 export { NoiseSchedule } from './diffusion/schedule.js';
-export * from './errors.js';
+export {
+  DatasetError,
+  DeviceError,
+  DeviceMismatchError,
+  DiffusionError,
+  type DiffusionErrorCode,
+  DisposedError,
+  DTypeError,
+  FileFormatError,
+  NonFiniteError,
+  OptionError,
+  OutOfMemoryError,
+  ShapeError,
+} from './errors.js';
 export { loadPipeline, type Pipeline, type SavePipelineOptions, savePipeline } from './files/pipeline.js';
 export type { DataArray, DType } from './native.js';
 export * as blocks from './nn/blocks/index.js';

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { Edge } from './autograd/tape.js';
 import type { Device } from './device.js';
 import { DisposedError, DTypeError, ShapeError } from './errors.js';
-import { arrayOf, dtypeOf, toArray } from './hostArrays.js';
+import { arrayOf, dtypeOf, toArray, uninitialised } from './hostArrays.js';
 import { completion, type DataArray, type DType, dtypes, type Handle } from './native.js';
 import { oneOf, parseOptions, show } from './options.js';
 
@@ -75,7 +75,7 @@ export class Tensor {
         native.permute(source.handle, permuted.handle, 0, 3, 1, 2);
         source = permuted;
       }
-      const values = new arrayOf[source.dtype](source.size);
+      const values = uninitialised<DataArray>(arrayOf[source.dtype], source.size);
       const done = completion(native.download(source.handle, values), values);
       return () => done.then(() => values);
     })();

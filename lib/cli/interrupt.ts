@@ -8,7 +8,7 @@ export async function interruptible<T>(body: (signal: AbortSignal) => Promise<T>
   const controller = new AbortController();
   let asked = Number.POSITIVE_INFINITY;
   const stop = () => {
-    if (performance.now() - asked > deaf) process.exit(130);
+    if (performance.now() - asked > deaf) process.exit(1);
     if (controller.signal.aborted) return;
     asked = performance.now();
     controller.abort();

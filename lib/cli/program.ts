@@ -7,10 +7,10 @@ import { addSampleCommand } from './sample.js';
 import { addTrainCommand } from './train.js';
 
 /** Exit statuses of the command line program. */
-export const exitStatus = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+export const exitStatus = { done: 0, failed: 1, usage: 2 } as const;
 
 const footer = `
-Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted (Ctrl-C; train saves a checkpoint first).
+Exit status: 0 done, 1 failed, 2 wrong usage. Ctrl-C: train saves a checkpoint and ends with 0, sample writes nothing and ends with 1.
 Environment: DIFFUSION_DEVICE is the default of --device, DIFFUSION_NATIVE_PATH a folder with the native files.`;
 
 /** Runs the program with these arguments and gives its exit status. Problems go to standard error. */
@@ -39,7 +39,7 @@ function report(error: unknown): number {
   const { name, message, stack } = error as Error;
   if (name === 'AbortError') {
     console.error('interrupted');
-    return exitStatus.interrupted;
+    return exitStatus.failed;
   }
   console.error(error instanceof DiffusionError ? `error: ${message}` : stack);
   return error instanceof OptionError ? exitStatus.usage : exitStatus.failed;

@@ -49,13 +49,14 @@ async function train(given: TrainArguments, signal: AbortSignal): Promise<void> 
     });
     if (checkpoint) say(json, `step ${trainer.step} after ${duration(seconds)}; checkpoint: ${checkpoint}`);
     if (pipeline) say(json, `model (averaged weights): ${pipeline}`);
-    if (interrupted !== null) throw interrupted;
+    if (interrupted && !checkpoint) throw interrupted; // before the first step: nothing to go on from
+    if (interrupted) console.error('interrupted');
   } finally {
     await device.close();
   }
 }
 
-/** Runs the steps and shows them; an abort is handed back, to be thrown once the run is saved. */
+/** Runs the steps and shows them; an abort is handed back, so that the run can be saved. */
 async function takeSteps(trainer: Trainer, steps: number, signal: AbortSignal) {
   using progress = new Progress('train', trainer.step + steps, trainer.step);
   let last: TrainingProgress | undefined;

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { FileFormatError } from '../errors.js';
+import { uninitialised } from '../hostArrays.js';
 import { elementBytes, type FileIdentity, readFully, type SafetensorsDType, withFile } from './safetensorsHeader.js';
 
 /** Values of a tensor, row-major. */
@@ -31,20 +32,20 @@ export function readTensorData(tensor: {
 function allocate(dtype: Exclude<SafetensorsDType, 'F16' | 'BF16'>, length: number): SafetensorsData {
   switch (dtype) {
     case 'F64':
-      return new Float64Array(length);
+      return uninitialised(Float64Array, length);
     case 'F32':
-      return new Float32Array(length);
+      return uninitialised(Float32Array, length);
     case 'I64':
-      return new BigInt64Array(length);
+      return uninitialised(BigInt64Array, length);
     case 'I32':
-      return new Int32Array(length);
+      return uninitialised(Int32Array, length);
     case 'U8':
-      return new Uint8Array(length);
+      return uninitialised(Uint8Array, length);
   }
 }
 
 async function readHalf(file: FileHandle, dtype: 'F16' | 'BF16', length: number, position: number, path: string) {
-  const values = new Float32Array(length);
+  const values = uninitialised(Float32Array, length);
   const bits = new Uint32Array(values.buffer);
   const slice = new Uint16Array(Math.min(sliceElements, length));
   const widen = dtype === 'F16' ? halfToFloatBits : (half: number) => half << 16;
