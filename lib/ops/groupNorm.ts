@@ -2,7 +2,7 @@ import { type Edge, tape, wantsGradient } from '../autograd/tape.js';
 import { OptionError, ShapeError } from '../errors.js';
 import { show } from '../options.js';
 import { noRng, type Rng, type RngOptions } from '../random.js';
-import type { Tensor } from '../tensor.js';
+import { Tensor } from '../tensor.js';
 import { asTensor, channelsOf, expectShape, oneDevice, optionalTensor, type TensorLike } from './check.js';
 import { draw, drawAgain } from './draw.js';
 import { gradientTargets } from './gradients.js';
@@ -53,10 +53,11 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
   if (scaleShift) expectShape('groupNorm', 'scaleShift', scaleShift, [n, 2 * c]);
 
   const inputs = [input, skip, weight, bias, scaleShift];
-  const drawn = dropout > 0 ? draw('groupNorm', device, options, wantsGradient(...inputs)) : null;
+  const taped = wantsGradient(...inputs);
+  const drawn = dropout > 0 ? draw('groupNorm', device, options, taped) : null;
   const { fields } = drawn ?? noRng;
   const y = device.empty(shape, 'f32');
-  const stats = device.empty([n, groups, 2], 'f32');
+  const stats = device.allocate([n, groups, 2], 'f32');
   device.native.groupNorm(
     input.handle,
     skip?.handle ?? 0,
@@ -64,19 +65,19 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
     bias.handle,
     scaleShift?.handle ?? 0,
     y.handle,
-    stats.handle,
+    stats,
     groups,
     eps,
     silu,
     dropout,
     ...fields,
   );
-  if (wantsGradient(...inputs)) {
+  if (taped) {
     const edges = inputs.map((one) => one?.edge ?? null);
-    const saved = [input, skip, weight, bias, scaleShift, stats, drawn?.state];
+    using kept = new Tensor(device, stats, [n, groups, 2], 'f32');
+    const saved = [input, skip, weight, bias, scaleShift, kept, drawn?.state];
     tape('groupNorm', y, inputs, saved, backwardOf(edges, groups, silu, dropout, fields));
-  }
-  stats.dispose();
+  } else device.native.release(stats);
   drawn?.done();
   return y;
 }

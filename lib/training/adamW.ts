@@ -8,7 +8,7 @@ import {
   type CheckedAdamWOptions,
   checkAdamWOptions,
   checkParameters,
-  checkStepOptions,
+  stepLearningRate,
 } from './adamWOptions.js';
 import { type FlatRange, flatRanges } from './flatRanges.js';
 
@@ -84,14 +84,15 @@ export class AdamW {
   /** The first half of `step`: counts the step and hands its learning rate and bias correction to the device. */
   prepare(options: { learningRate?: number } = {}): void {
     this.#check('step');
-    const { learningRate = this.#options.learningRate } = checkStepOptions(options);
+    const learningRate = stepLearningRate(options) ?? this.#options.learningRate;
     const { betas, emaDecay = 0, emaWarmup } = this.#options;
     const decay = emaWarmup ? Math.min(emaDecay, (1 + this.updates) / (10 + this.updates)) : emaDecay;
     this.updates++;
     // The operation holds the betas in f32: the correction must be of the same ones.
-    const [correction1, correction2] = betas.map((beta) => 1 - Math.fround(beta) ** this.updates) as [number, number];
+    const [correction1, correction2] = [1 - Math.fround(betas[0]) ** this.updates, 1 - Math.fround(betas[1]) ** this.updates];
     const hyper = Float32Array.of(learningRate, correction1, Math.sqrt(correction2), decay);
-    this.device.outsideRecording(() => this.#hyper.write(hyper));
+    if (this.device.recording) this.device.outsideRecording(() => this.#hyper.write(hyper));
+    else this.#hyper.write(hyper);
     for (const { range } of this.#states) range.values.cell.version++;
   }
 

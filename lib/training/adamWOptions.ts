@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { Parameter } from '../autograd/parameter.js';
 import type { Device } from '../device.js';
 import { DeviceMismatchError, OptionError } from '../errors.js';
+import { checkNames } from '../ops/options.js';
 import { boolean, number, parseOptions, positive, show } from '../options.js';
 
 /** Options of `AdamW`. */
@@ -35,8 +36,6 @@ const schema = v.strictObject({
   emaDecay: v.optional(number(0, 1)),
   emaWarmup: v.optional(boolean(), false),
 });
-const stepSchema = v.strictObject({ learningRate: v.optional(number(0)) });
-
 /** Options with the defaults filled in. */
 export type CheckedAdamWOptions = v.InferOutput<typeof schema>;
 
@@ -45,9 +44,13 @@ export function checkAdamWOptions(options: unknown): CheckedAdamWOptions {
   return parseOptions('new AdamW', schema, options);
 }
 
-/** Options of `step`. Throws OptionError. */
-export function checkStepOptions(options: unknown): v.InferOutput<typeof stepSchema> {
-  return parseOptions('AdamW.step', stepSchema, options);
+/** The learning rate of a step, if it has its own. Throws OptionError. Without a schema: it runs at every step. */
+export function stepLearningRate(options: { learningRate?: number } = {}): number | undefined {
+  checkNames('AdamW.step', options, ['learningRate']);
+  const { learningRate } = options;
+  if (learningRate !== undefined && !(Number.isFinite(learningRate) && learningRate >= 0))
+    throw new OptionError(`AdamW.step: option 'learningRate' must be a finite number of at least 0, got ${show(learningRate)}`);
+  return learningRate;
 }
 
 /** Throws OptionError unless these are parameters, DeviceMismatchError unless all are on one device. */
