@@ -4,10 +4,10 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Device, openDevice, type Trainer } from '../../lib/index.js';
 import { tinyModel, tinyTrainer } from './tiny.js';
 
-// One thread computes, the other core is the event loop's.
+// As many threads as there are cores: the event loop shares them.
 let device: Device;
 beforeAll(async () => {
-  device = await openDevice('cpu', { threads: 1 });
+  device = await openDevice('cpu');
 });
 afterAll(() => device.close());
 
