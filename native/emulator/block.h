@@ -1,0 +1,100 @@
+// One block of a kernel: its threads as fibers of one OS thread, its warps and its shared memory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "emulator/fiber.h"
+#include "emulator/types.h"
+
+namespace diffusion::emulator {
+
+inline constexpr int kWarpSize = 32;
+inline constexpr unsigned kMaxThreads = 1024;
+inline constexpr size_t kMaxShared = 227 << 10;         // after cudaFuncSetAttribute
+inline constexpr size_t kMaxSharedDefault = 48 << 10;   // without it
+
+// What all blocks of a launch have in common.
+struct Launch {
+  const char* kernel;  // as LAUNCH names it
+  void (*body)(const void* arguments);
+  const void* arguments;
+  dim3 grid, block;
+  size_t shared_bytes;
+  uint64_t seed;  // of every order that hardware leaves open
+};
+
+struct Thread {
+  void* stack_pointer;  // null: not started
+  dim3 index;
+  int warp, lane, stack;
+  void* slot;  // what the thread brings to the collective it waits in
+};
+
+struct Warp {
+  uint32_t alive, ready;
+  // A collective under way.
+  uint32_t arrived, mask;
+  const char* operation;
+  Thread* threads;  // of lane 0
+};
+
+class Block {
+ public:
+  Block();
+  ~Block();
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
+  // Returns false when a thread faulted; fault() then says where and what.
+  bool run(const Launch& launch, dim3 index);
+  const char* fault_text() const { return fault_; }
+
+  const dim3& thread_index() const { return current_->index; }
+  const dim3& block_index() const { return index_; }
+  const dim3& block_size() const { return launch_->block; }
+  const dim3& grid_size() const { return launch_->grid; }
+  unsigned char* shared() { return shared_; }
+
+  // For the threads of the block. A fault ends the block at once: nothing on the fibers' stacks is destroyed.
+  [[noreturn]] __attribute__((format(printf, 2, 3))) void fault(const char* format, ...);
+  void barrier(int line);
+  // Registers the calling thread for a collective. True for the last one of the mask, which does the work for all and then calls
+  // complete(); for the others it returns when that has happened.
+  bool arrive(uint32_t mask, const char* operation, void* slot);
+  void complete();
+  void* slot(int lane) const;  // null: the lane does not take part
+
+ private:
+  static void enter();
+  void leave();
+  void suspend();
+  void resume(Thread* next, void** save);
+  Thread* pick();
+  uint32_t random();
+  void wake(int warp) { ready_warps_ |= 1u << warp; }
+  bool shared_memory_is_intact() const;
+
+  const Launch* launch_ = nullptr;
+  dim3 index_;
+  Stacks stacks_;
+  std::vector<int> free_stacks_;
+  std::vector<Thread> threads_;
+  Warp warps_[kMaxThreads / kWarpSize];
+  uint32_t ready_warps_ = 0;
+  Thread* current_ = nullptr;
+  void* main_ = nullptr;
+  int alive_ = 0, waiting_ = 0, barrier_line_ = 0;
+  uint64_t state_ = 1;
+  std::unique_ptr<unsigned char[]> memory_;
+  unsigned char* shared_;
+  char fault_[400];
+  bool faulted_ = false;
+};
+
+// The block that this OS thread runs. Never moves to another OS thread, so its address may be kept across a switch of fibers.
+extern thread_local Block* current_block __attribute__((tls_model("initial-exec")));
+
+}  // namespace diffusion::emulator

@@ -1,0 +1,180 @@
+// Errors and the device of the emulated runtime.
+#include "emulator/runtime.h"
+
+#include <sys/sysinfo.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstring>
+
+#include "emulator/block.h"
+#include "emulator/state.h"
+
+namespace diffusion::emulator {
+namespace {
+
+thread_local cudaError_t last_error = cudaSuccess;
+std::atomic<bool> is_sticky{false};
+// Never destroyed: threads of streams may outlive the statics of this library.
+std::string& sticky_text() {
+  static auto& text = *new std::string;
+  return text;
+}
+
+}  // namespace
+
+std::mutex& lock() {
+  static auto& mutex = *new std::mutex;
+  return mutex;
+}
+
+std::condition_variable& changed() {
+  static auto& condition = *new std::condition_variable;
+  return condition;
+}
+
+cudaError_t failed(cudaError_t error) {
+  if (error != cudaSuccess && error != cudaErrorNotReady) last_error = error;
+  return error;
+}
+
+cudaError_t sticky() { return is_sticky.load(std::memory_order_acquire) ? failed(cudaErrorLaunchFailure) : cudaSuccess; }
+
+void set_sticky(const std::string& fault) {
+  const std::lock_guard hold(lock());
+  if (is_sticky) return;
+  sticky_text() = fault;
+  is_sticky.store(true, std::memory_order_release);
+}
+
+void clear_sticky() {
+  const std::lock_guard hold(lock());
+  is_sticky = false;
+  last_error = cudaSuccess;
+}
+
+}  // namespace diffusion::emulator
+
+using namespace diffusion::emulator;
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+#define X(name) \
+  case name:    \
+    return #name;
+    X(cudaSuccess)
+    X(cudaErrorInvalidValue)
+    X(cudaErrorMemoryAllocation)
+    X(cudaErrorInvalidConfiguration)
+    X(cudaErrorInsufficientDriver)
+    X(cudaErrorNoDevice)
+    X(cudaErrorInvalidDevice)
+    X(cudaErrorInvalidResourceHandle)
+    X(cudaErrorNotReady)
+    X(cudaErrorLaunchFailure)
+    X(cudaErrorStreamCaptureUnsupported)
+    X(cudaErrorStreamCaptureInvalidated)
+    X(cudaErrorStreamCaptureUnmatched)
+    X(cudaErrorStreamCaptureImplicit)
+#undef X
+  }
+  return "cudaErrorUnknown";
+}
+
+const char* cudaGetErrorString(cudaError_t error) {
+  if (error == cudaErrorLaunchFailure && sticky() != cudaSuccess) return sticky_text().c_str();  // written once
+  switch (error) {
+    case cudaErrorInvalidConfiguration:
+      return "invalid configuration argument: more threads, or a larger grid, than the device takes";
+    case cudaErrorInvalidValue:
+      return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
+    default:
+      return cudaGetErrorName(error);
+  }
+}
+
+cudaError_t cudaPeekAtLastError() {
+  if (const cudaError_t error = sticky(); error != cudaSuccess) return error;
+  return last_error;
+}
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = cudaPeekAtLastError();
+  last_error = cudaSuccess;
+  return error;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return failed(cudaErrorInvalidDevice);
+  *properties = {};
+  snprintf(properties->name, sizeof properties->name, "Emulated CUDA device");
+  size_t free;
+  cudaMemGetInfo(&free, &properties->totalGlobalMem);
+  properties->sharedMemPerBlock = kMaxSharedDefault;
+  properties->sharedMemPerBlockOptin = kMaxShared;
+  properties->major = 9;
+  properties->minor = 0;
+  properties->multiProcessorCount = 4;
+  properties->maxThreadsPerBlock = kMaxThreads;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp properties;
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, device); error != cudaSuccess) return error;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = properties.multiProcessorCount;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = properties.major;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = properties.minor;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(properties.sharedMemPerBlockOptin);
+      return cudaSuccess;
+  }
+  return failed(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : failed(cudaErrorInvalidDevice); }
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  struct sysinfo information{};
+  sysinfo(&information);
+  *total = static_cast<size_t>(information.totalram) * information.mem_unit;
+  *free = static_cast<size_t>(information.freeram + information.bufferram) * information.mem_unit;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceReset() {
+  drain_all();
+  clear_sticky();
+  return cudaSuccess;
+}

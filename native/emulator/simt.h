@@ -1,0 +1,29 @@
+// The dialect of native/cuda/simt.h for g++: the threads of a kernel run as fibers on the CPU, and what would be undefined on a GPU
+// becomes a fault that names kernel, block and thread.
+#pragma once
+
+#include "emulator/launch.h"
+#include "emulator/math.h"
+#include "emulator/types.h"
+#include "emulator/warp.h"
+
+#define __device__
+#define __host__
+#define __global__
+#define __constant__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __align__(bytes) alignas(bytes)
+
+#define DEVICE inline
+#define KERNEL(threads) void
+#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
+  ::diffusion::emulator::launch(#kernel, kernel, grid, block, shared_bytes, stream __VA_OPT__(, ) __VA_ARGS__)
+#define DYN_SMEM(T, name) T* name = reinterpret_cast<T*>(::diffusion::emulator::current_block->shared())
+
+#define threadIdx (::diffusion::emulator::current_block->thread_index())
+#define blockIdx (::diffusion::emulator::current_block->block_index())
+#define blockDim (::diffusion::emulator::current_block->block_size())
+#define gridDim (::diffusion::emulator::current_block->grid_size())
+#define warpSize 32
+#define __syncthreads() ::diffusion::emulator::current_block->barrier(__LINE__)

@@ -1,0 +1,60 @@
+// What the parts of the emulated runtime share.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "emulator/runtime.h"
+
+namespace diffusion::emulator {
+
+// A piece of queued work; returns the fault that it met, or "". May run many times when a graph holds it.
+using Work = std::function<std::string()>;
+
+// One lock for all streams and events: kernels run without it.
+std::mutex& lock();
+std::condition_variable& changed();
+
+// Keeps `error` as the calling thread's last error, and returns it.
+cudaError_t failed(cudaError_t error);
+// The sticky error, or success. Without the lock.
+cudaError_t sticky();
+void set_sticky(const std::string& fault);
+void clear_sticky();
+
+// Queues work, or adds it to the capture under way on this stream. The legacy default stream (null) runs it at once.
+cudaError_t enqueue(cudaStream_t stream, Work work, bool start = false);
+// cudaSuccess, or why the calling thread may not synchronise or allocate now: that spoils the capture, too.
+cudaError_t allowed_while_capturing();
+void drain_all();
+
+}  // namespace diffusion::emulator
+
+struct CUgraph_st {
+  std::vector<diffusion::emulator::Work> nodes;
+};
+struct CUgraphExec_st {
+  std::vector<diffusion::emulator::Work> nodes;
+};
+
+struct CUstream_st {
+  std::deque<diffusion::emulator::Work> queue;
+  bool started = false;  // somebody waits
+  bool busy = false, finished = false;
+  std::unique_ptr<CUgraph_st> capture;
+  cudaStreamCaptureMode mode{};
+  std::thread::id capturer;
+  bool spoilt = false;
+  std::thread thread;
+};
+
+struct CUevent_st {
+  std::shared_ptr<bool> done = std::make_shared<bool>(true);
+  cudaStream_t stream = nullptr;
+};

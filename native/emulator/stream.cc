@@ -1,0 +1,273 @@
+// Streams, events and copies of the emulated runtime. Each stream has an OS thread, which starts on the stream's queue only when
+// somebody waits for it.
+#include <cstring>
+#include <set>
+
+#include "emulator/state.h"
+
+namespace diffusion::emulator {
+namespace {
+
+std::set<cudaStream_t>& streams() {
+  static auto& all = *new std::set<cudaStream_t>;
+  return all;
+}
+
+bool idle(const CUstream_st& stream) { return stream.queue.empty() && !stream.busy; }
+
+void start(CUstream_st& stream) {
+  if (idle(stream)) return;
+  stream.started = true;
+  changed().notify_all();
+}
+
+void work(CUstream_st& stream) {
+  std::unique_lock hold(lock());
+  for (;;) {
+    changed().wait(hold, [&] { return stream.finished || (stream.started && !stream.queue.empty()); });
+    if (stream.queue.empty()) return;
+    Work next = std::move(stream.queue.front());
+    stream.queue.pop_front();
+    stream.busy = true;
+    hold.unlock();
+    const std::string fault = next();
+    next = nullptr;
+    if (!fault.empty()) set_sticky(fault);
+    hold.lock();
+    stream.busy = false;
+    if (stream.queue.empty()) stream.started = false;
+    changed().notify_all();
+  }
+}
+
+void drain(std::unique_lock<std::mutex>& hold, CUstream_st& stream) {
+  start(stream);
+  changed().wait(hold, [&] { return idle(stream); });
+}
+
+// What runs unless a fault came before it.
+Work unless_faulted(std::function<void()> action) {
+  return [action = std::move(action)] {
+    if (sticky() == cudaSuccess) action();
+    return std::string();
+  };
+}
+
+}  // namespace
+
+cudaError_t allowed_while_capturing() {
+  const std::lock_guard hold(lock());
+  for (CUstream_st* stream : streams()) {
+    if (!stream->capture || stream->mode == cudaStreamCaptureModeRelaxed) continue;
+    if (stream->mode == cudaStreamCaptureModeThreadLocal && stream->capturer != std::this_thread::get_id()) continue;
+    stream->spoilt = true;
+    return cudaErrorStreamCaptureUnsupported;
+  }
+  return cudaSuccess;
+}
+
+cudaError_t enqueue(cudaStream_t stream, Work work, bool start_now) {
+  if (stream == nullptr) {
+    if (allowed_while_capturing() != cudaSuccess) return cudaErrorStreamCaptureImplicit;
+    drain_all();
+    if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+    if (const std::string fault = work(); !fault.empty()) set_sticky(fault);
+    return cudaSuccess;
+  }
+  const std::lock_guard hold(lock());
+  if (stream->capture) {
+    stream->capture->nodes.push_back(std::move(work));
+    return cudaSuccess;
+  }
+  stream->queue.push_back(std::move(work));
+  if (start_now) start(*stream);
+  return cudaSuccess;
+}
+
+void drain_all() {
+  std::unique_lock hold(lock());
+  for (CUstream_st* stream : streams()) start(*stream);
+  changed().wait(hold, [] {
+    for (CUstream_st* stream : streams())
+      if (!idle(*stream)) return false;
+    return true;
+  });
+}
+
+}  // namespace diffusion::emulator
+
+using namespace diffusion::emulator;
+
+cudaError_t cudaDeviceSynchronize() {
+  if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
+  drain_all();
+  return sticky();
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  auto* made = new CUstream_st;
+  made->thread = std::thread([made] { work(*made); });
+  const std::lock_guard hold(lock());
+  streams().insert(made);
+  *stream = made;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  {
+    std::unique_lock hold(lock());
+    drain(hold, *stream);
+    streams().erase(stream);
+    stream->finished = true;
+    changed().notify_all();
+  }
+  stream->thread.join();
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
+  if (stream == nullptr) return sticky();
+  {
+    std::unique_lock hold(lock());
+    drain(hold, *stream);
+  }
+  return sticky();
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  const std::lock_guard hold(lock());
+  if (stream == nullptr || idle(*stream)) return cudaSuccess;
+  start(*stream);
+  return cudaErrorNotReady;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  return failed(enqueue(stream, unless_faulted([=] { std::memmove(to, from, bytes); })));
+}
+
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  return cudaMemcpyAsync(to, from, bytes, kind, nullptr);
+}
+
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  return failed(enqueue(stream, unless_faulted([=] { std::memset(to, value, bytes); })));
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* context) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  return failed(enqueue(stream, unless_faulted([=] { function(context); }), true));
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CUevent_st;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  {
+    const std::lock_guard hold(lock());
+    // Dependencies between streams are not part of the graphs here.
+    if (stream != nullptr && stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+    event->done = std::make_shared<bool>(false);
+    event->stream = stream;
+  }
+  return failed(enqueue(stream, [done = event->done] {
+    const std::lock_guard hold(lock());
+    *done = true;
+    changed().notify_all();
+    return std::string();
+  }));
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
+  {
+    std::unique_lock hold(lock());
+    if (!*event->done) start(*event->stream);
+    changed().wait(hold, [done = event->done] { return *done; });
+  }
+  return sticky();
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  const std::lock_guard hold(lock());
+  if (*event->done) return cudaSuccess;
+  start(*event->stream);
+  return cudaErrorNotReady;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  if (stream != nullptr && stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+  return failed(enqueue(stream, [done = event->done, source = event->stream] {
+    std::unique_lock hold(lock());
+    if (!*done) start(*source);
+    changed().wait(hold, [&] { return *done; });
+    return std::string();
+  }));
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  if (stream == nullptr) return failed(cudaErrorStreamCaptureUnsupported);
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  const std::lock_guard hold(lock());
+  if (stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+  stream->capture = std::make_unique<CUgraph_st>();
+  stream->mode = mode;
+  stream->capturer = std::this_thread::get_id();
+  stream->spoilt = false;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  const std::lock_guard hold(lock());
+  if (stream == nullptr || !stream->capture) return failed(cudaErrorStreamCaptureUnmatched);
+  const std::unique_ptr<CUgraph_st> captured = std::move(stream->capture);
+  if (stream->spoilt) return failed(cudaErrorStreamCaptureInvalidated);
+  *graph = new CUgraph_st(*captured);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const std::lock_guard hold(lock());
+  *status = stream == nullptr || !stream->capture ? cudaStreamCaptureStatusNone
+            : stream->spoilt                      ? cudaStreamCaptureStatusInvalidated
+                                                  : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new CUgraphExec_st{graph->nodes};
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  for (const Work& node : executable->nodes)
+    if (const cudaError_t error = enqueue(stream, node); error != cudaSuccess) return failed(error);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
+}
