@@ -95,6 +95,16 @@ std::map<const void*, size_t>& opted_in() {
   return map;
 }
 
+// "(kernel<float, 4>)", as launches of templates are written, without its parentheses. Kept for good.
+const char* plain_name(const char* kernel) {
+  if (kernel[0] != '(') return kernel;
+  static auto& names = *new std::map<const char*, std::string>;
+  const std::lock_guard hold(lock());
+  std::string& name = names[kernel];
+  if (name.empty()) name.assign(kernel + 1, std::string(kernel).rfind(')') - 1);
+  return name.c_str();
+}
+
 cudaError_t check_limits(const void* function, const dim3& grid, const dim3& block, size_t shared_bytes) {
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > kMaxThreads || block.z > kMaxBlockZ) return cudaErrorInvalidConfiguration;
@@ -155,7 +165,7 @@ void submit_launch(const char* kernel, const void* function, dim3 grid, dim3 blo
     return;
   }
   static std::atomic<uint64_t> number{0};
-  Launch launch{kernel, nullptr, nullptr, grid, block, shared_bytes, ++number};
+  Launch launch{plain_name(kernel), nullptr, nullptr, grid, block, shared_bytes, ++number};
   failed(enqueue(stream, [launch, run = std::move(run)]() mutable { return run(launch); }));
 }
 

@@ -23,11 +23,13 @@ struct StatusFlag {
 // Where the kernels of this stream report; cleared before every operation that checks it.
 StatusFlag* status(Stream& stream);
 
+#if defined(__CUDACC__) || defined(DIFFUSION_EMULATOR)
 // Keeps the first report.
 DEVICE void report_index(StatusFlag* flag, int32_t kind, int64_t value, int64_t bound) {
   if (atomicCAS(&flag->kind, static_cast<int32_t>(kNoIndexError), kind) != kNoIndexError) return;
   flag->value = value;
   flag->bound = bound;
 }
+#endif
 
 }  // namespace diffusion::cuda
