@@ -20,11 +20,11 @@ const needed = [
   ...['dist/index.js', 'dist/index.d.ts', 'dist/index.mjs', 'dist/index.d.mts', 'dist/cli/main.js'],
   ...['CMakeLists.txt', 'bindings.gyp', 'binding.gyp', 'scripts/native-sources.cjs', 'scripts/onednn.cjs'],
   ...['native/backend.map', 'package.json', 'LICENSE', 'README.md'],
-  ...Object.values(groups).flatMap((list) => list()),
+  ...['addon', 'cpu', 'isa', 'cuda'].flatMap((group) => groups[group]()),
 ];
 const expected = [
   /^dist\/.+\.(js|mjs|d\.ts|d\.mts|js\.map)$/,
-  /^native\/.+\.(cc|h|map)$/,
+  /^native\/(?!emulator\/).+\.(cc|cu|cuh|h|map)$/,
   /^scripts\/(native-sources|onednn)\.cjs$/,
   /^(CMakeLists\.txt|bindings?\.gyp|package\.json|LICENSE|README\.md|HACKING\.md)$/,
 ];

@@ -1,9 +1,11 @@
 // The one list of native sources, read by CMakeLists.txt and bindings.gyp. It is the folders themselves: a new file
 // needs no registration, its place says how it is compiled.
 //
-//   addon  native/addon/**/*.cc and native/core/**/*.cc    diffusion_native.node
-//   cpu    native/cpu/runtime/*.cc                         libdiffusion_cpu.so, once, baseline instructions
-//   isa    native/cpu/*.cc                                 libdiffusion_cpu.so, once for each instruction level
+//   addon     native/addon/**/*.cc and native/core/**/*.cc  diffusion_native.node
+//   cpu       native/cpu/runtime/*.cc                       libdiffusion_cpu.so, once, baseline instructions
+//   isa       native/cpu/*.cc                               libdiffusion_cpu.so, once for each instruction level
+//   cuda      native/cuda/**/*.{cu,cc}                      libdiffusion_cuda.so by nvcc, libdiffusion_emulator.so by g++
+//   emulator  native/emulator/*.cc                          libdiffusion_emulator.so; not part of the package
 //
 // Usage: node scripts/native-sources.cjs <group>, one path a line, relative to the package root.
 const { readdirSync } = require('node:fs');
@@ -23,6 +25,8 @@ const groups = {
   addon: () => [...filesBelow('native/addon', ['.cc']), ...filesBelow('native/core', ['.cc'])],
   cpu: () => filesBelow('native/cpu/runtime', ['.cc']),
   isa: () => filesBelow('native/cpu', ['.cc']).filter((path) => !path.startsWith('native/cpu/runtime/')),
+  cuda: () => filesBelow('native/cuda', ['.cu', '.cc']),
+  emulator: () => filesBelow('native/emulator', ['.cc']),
 };
 
 module.exports = { filesBelow, groups };
