@@ -15,12 +15,6 @@
 
 #include "core/view.h"
 
-#if defined(__CUDACC__)
-#define DIFFUSION_HD __host__ __device__ __forceinline__
-#else
-#define DIFFUSION_HD inline __attribute__((always_inline))
-#endif
-
 namespace diffusion {
 
 struct Words {

@@ -4,6 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__CUDACC__)
+#define DIFFUSION_HD __host__ __device__ __forceinline__
+#else
+#define DIFFUSION_HD inline __attribute__((always_inline))
+#endif
+
 namespace diffusion {
 
 enum class DType : int32_t { f32 = 0, bf16 = 1, u8 = 2, i32 = 3 };
@@ -18,26 +24,27 @@ struct View {
   int32_t rank = 0;
   DType dtype = DType::f32;
 
-  explicit operator bool() const { return data != nullptr; }
-  int64_t dim(int i) const { return shape[i < 0 ? rank + i : i]; }
-  int64_t size() const {
+  DIFFUSION_HD explicit operator bool() const { return data != nullptr; }
+  DIFFUSION_HD int64_t dim(int i) const { return shape[i < 0 ? rank + i : i]; }
+  DIFFUSION_HD int64_t size() const {
     int64_t n = 1;
-    for (int i = 0; i < rank; ++i) n *= shape[i];
+    for (int i = 0; i < kMaxRank; ++i)  // a constant bound keeps the shape in a GPU's registers
+      if (i < rank) n *= shape[i];
     return n;
   }
   int64_t bytes() const { return size() * static_cast<int64_t>(bytes_of(dtype)); }
 
   // Rows of the last axis, and samples of the first.
-  int64_t channels() const { return dim(-1); }
-  int64_t rows() const { return size() / channels(); }
-  int64_t per_sample() const { return size() / shape[0]; }
+  DIFFUSION_HD int64_t channels() const { return dim(-1); }
+  DIFFUSION_HD int64_t rows() const { return size() / channels(); }
+  DIFFUSION_HD int64_t per_sample() const { return size() / shape[0]; }
 
   template <class T>
-  T* as() const {
+  DIFFUSION_HD T* as() const {
     return static_cast<T*>(data);
   }
-  float* f32() const { return as<float>(); }
-  int32_t* i32() const { return as<int32_t>(); }
+  DIFFUSION_HD float* f32() const { return as<float>(); }
+  DIFFUSION_HD int32_t* i32() const { return as<int32_t>(); }
 };
 
 // How an operation uses an operand; the queue derives failure marking from it.

@@ -1,0 +1,107 @@
+// Timesteps and class labels as vectors (core/ops/embedding.h).
+//   t, ids [N]     table, dtable [V, D] f32     y, dy, addend [N, D] f32
+//   a thread for every four columns of a row of y, or of dtable
+//   An id outside the table is reported and its row is left out.
+#include <cmath>
+
+#include "core/ops/embedding.h"
+#include "cuda/ops.h"
+#include "cuda/runs.cuh"
+#include "cuda/runtime/status.h"
+
+namespace diffusion::cuda {
+namespace {
+
+// In float64: an angle of 1000 radians rounded to f32 would be wrong by 3e-5.
+struct Sinusoids {
+  View t;
+  float* y;
+  int64_t width;
+  double rate;  // freq_i = exp(rate · i)
+  bool whole, flip_sin_to_cos;
+
+  DEVICE void operator()(int64_t n, int64_t first, int count) const {
+    const double time =
+        t.dtype == DType::i32 ? static_cast<const int32_t*>(t.data)[n] : static_cast<const float*>(t.data)[n];
+    const int64_t half = width / 2;
+    Four<float> four{};
+    for (int k = 0; k < 4; ++k) {
+      const int64_t column = first + k, i = column < half ? column : column - half;
+      if (k >= count || i >= half) continue;  // a zero ends an odd width
+      const double angle = time * (i == 0 ? 1.0 : exp(rate * static_cast<double>(i)));
+      four.at[k] = static_cast<float>((column < half) != flip_sin_to_cos ? sin(angle) : cos(angle));
+    }
+    store(y + n * width + first, count, whole, four);
+  }
+};
+
+struct Lookup {
+  const int32_t* ids;
+  const float *table, *addend;
+  float* y;
+  int64_t rows, width;
+  bool whole;
+  StatusFlag* status;
+
+  DEVICE void operator()(int64_t n, int64_t first, int count) const {
+    const int32_t id = ids[n];
+    if (id < 0 || id >= rows) return report_index(status, kEmbeddingId, id, rows);
+    const int64_t at = n * width + first;  // y[n, first]
+    Four<float> four = load(table + id * width + first, count, whole);
+    if (addend != nullptr) {
+      const Four<float> more = load(addend + at, count, whole);
+      for (int k = 0; k < 4; ++k) four.at[k] += more.at[k];
+    }
+    store(y + at, count, whole, four);
+  }
+};
+
+// Each element of the table is summed by one thread in the order of the samples, so no atomics are needed: every row
+// looks through all N ids, which lie in the cache.
+struct LookupGradient {
+  const int32_t* ids;
+  const float* dy;
+  float* dtable;
+  int64_t samples, rows, width;
+  bool whole, accumulate;
+  StatusFlag* status;
+
+  DEVICE void operator()(int64_t row, int64_t first, int count) const {
+    float* place = dtable + row * width + first;
+    Four<float> sum = accumulate ? load(place, count, whole) : Four<float>{};
+    for (int64_t n = 0; n < samples; ++n) {
+      const int32_t id = ids[n];
+      if (row == 0 && first == 0 && (id < 0 || id >= rows)) report_index(status, kEmbeddingId, id, rows);
+      if (id != row) continue;
+      const Four<float> term = load(dy + n * width + first, count, whole);
+      for (int k = 0; k < 4; ++k) sum.at[k] += term.at[k];
+    }
+    store(place, count, whole, sum);
+  }
+};
+
+}  // namespace
+
+void timestep_embedding(Stream& stream, const TimestepEmbedding& op) {
+  const int64_t samples = op.y.shape[0], width = op.y.shape[1];
+  const double rate = -std::log(10000.0) / (static_cast<double>(width / 2) - static_cast<double>(op.freq_shift));
+  for_runs(stream, TimestepEmbedding::name, samples, width,
+           Sinusoids{op.t, op.y.f32(), width, rate, whole_runs(samples, width, op.y.f32()), op.flip_sin_to_cos});
+}
+
+void embedding(Stream& stream, const Embedding& op) {
+  const int64_t samples = op.ids.size(), rows = op.table.shape[0], width = op.table.shape[1];
+  const bool whole = width % 4 == 0 && whole_runs(samples, width, op.table.f32(), op.addend.f32(), op.y.f32());
+  for_runs(stream, Embedding::name, samples, width,
+           Lookup{op.ids.i32(), op.table.f32(), op.addend.f32(), op.y.f32(), rows, width, whole, status(stream)});
+}
+
+void embedding_backward(Stream& stream, const EmbeddingBackward& op) {
+  const int64_t rows = op.dtable.shape[0], width = op.dtable.shape[1];
+  const bool whole = width % 4 == 0 && whole_runs(rows, width, op.dy.f32(), op.dtable.f32());
+  for_runs(stream, EmbeddingBackward::name, rows, width,
+           LookupGradient{op.ids.i32(), op.dy.f32(), op.dtable.f32(), op.ids.size(), rows, width, whole, op.accumulate,
+                          status(stream)});
+}
+
+}  // namespace diffusion::cuda
