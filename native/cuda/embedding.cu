@@ -18,20 +18,18 @@ struct Sinusoids {
   float* y;
   int64_t width;
   double rate;  // freq_i = exp(rate · i)
-  bool whole, flip_sin_to_cos;
+  bool flip_sin_to_cos;
 
   DEVICE void operator()(int64_t n, int64_t first, int count) const {
     const double time =
         t.dtype == DType::i32 ? static_cast<const int32_t*>(t.data)[n] : static_cast<const float*>(t.data)[n];
     const int64_t half = width / 2;
-    Four<float> four{};
-    for (int k = 0; k < 4; ++k) {
-      const int64_t column = first + k, i = column < half ? column : column - half;
-      if (k >= count || i >= half) continue;  // a zero ends an odd width
+    for (int64_t column = first; column < first + count; ++column) {
+      const int64_t i = column < half ? column : column - half;
       const double angle = time * (i == 0 ? 1.0 : exp(rate * static_cast<double>(i)));
-      four.at[k] = static_cast<float>((column < half) != flip_sin_to_cos ? sin(angle) : cos(angle));
+      const double value = (column < half) != flip_sin_to_cos ? sin(angle) : cos(angle);
+      y[n * width + column] = i < half ? static_cast<float>(value) : 0.0f;  // a zero ends an odd width
     }
-    store(y + n * width + first, count, whole, four);
   }
 };
 
@@ -86,7 +84,7 @@ void timestep_embedding(Stream& stream, const TimestepEmbedding& op) {
   const int64_t samples = op.y.shape[0], width = op.y.shape[1];
   const double rate = -std::log(10000.0) / (static_cast<double>(width / 2) - static_cast<double>(op.freq_shift));
   for_runs(stream, TimestepEmbedding::name, samples, width,
-           Sinusoids{op.t, op.y.f32(), width, rate, whole_runs(samples, width, op.y.f32()), op.flip_sin_to_cos});
+           Sinusoids{op.t, op.y.f32(), width, rate, op.flip_sin_to_cos});
 }
 
 void embedding(Stream& stream, const Embedding& op) {
