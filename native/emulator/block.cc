@@ -16,7 +16,9 @@ constexpr unsigned char kPoison = 0xFF;
 constexpr size_t kZone = 4096, kAlignment = 1024;
 }  // namespace
 
-Block::Block() : memory_(new unsigned char[kMaxShared + 2 * kZone + kAlignment]) {
+Block::Block()
+    : memory_(new unsigned char[kMaxShared + 2 * kZone + kAlignment]) {
+  catch_wild_accesses();
   const auto start = reinterpret_cast<uintptr_t>(memory_.get()) + kZone;
   shared_ = reinterpret_cast<unsigned char*>((start + kAlignment - 1) / kAlignment * kAlignment);
   std::memset(memory_.get(), kPoison, kMaxShared + 2 * kZone + kAlignment);
@@ -55,11 +57,11 @@ bool Block::run(const Launch& launch, dim3 index) {
   state_ = (launch.seed + 1) * 0x9E3779B97F4A7C15ull ^ (uint64_t{index.x} << 32 | (index.y << 16) | index.z) * 0xD1B54A32D192ED03ull;
   if (state_ == 0) state_ = 1;
 
-  Block* outer = current_block;
-  current_block = this;
   current_ = nullptr;
-  resume(pick(), &main_);
-  current_block = outer;
+  Thread* first = pick();
+  current_block = this;
+  resume(first, &main_);
+  current_block = nullptr;
   if (!faulted_ && !shared_memory_is_intact()) {
     faulted_ = true;
     snprintf(fault_, sizeof fault_, "kernel %s, block (%u, %u, %u): wrote outside its %zu bytes of shared memory", launch.kernel,

@@ -8,6 +8,7 @@
 
 #include "emulator/fiber.h"
 #include "emulator/types.h"
+#include "emulator/wild_access.h"
 
 namespace diffusion::emulator {
 
@@ -77,6 +78,7 @@ class Block {
   void wake(int warp) { ready_warps_ |= 1u << warp; }
   bool shared_memory_is_intact() const;
 
+  const SignalStack signal_stack_;
   const Launch* launch_ = nullptr;
   dim3 index_;
   Stacks stacks_;
@@ -95,6 +97,7 @@ class Block {
 };
 
 // The block that this OS thread runs. Never moves to another OS thread, so its address may be kept across a switch of fibers.
+// A library opened late gets little of the fast kind of thread-local storage, so this library must not use more than a few words.
 extern thread_local Block* current_block __attribute__((tls_model("initial-exec")));
 
 }  // namespace diffusion::emulator

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <numeric>
@@ -135,7 +136,8 @@ std::string run_grid(const Launch& launch) {
   std::mutex mutex;
   std::string fault;
   const std::function<void()> task = [&] {
-    static thread_local Block block;
+    static thread_local const auto own = std::make_unique<Block>();  // small thread-local storage: see current_block
+    Block& block = *own;
     for (uint64_t i; !stop && (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) {
       const uint64_t at = order(i);
       const dim3 index(static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),

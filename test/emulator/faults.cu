@@ -25,7 +25,7 @@ KERNEL(kThreads) reverse(const float* x, float* y) {
 
 KERNEL(kThreads) past_the_end(const float* x, float* y, int from) {
   DYN_SMEM(float, tile);
-  tile[threadIdx.x + from] = x[threadIdx.x];
+  tile[static_cast<int>(threadIdx.x) + from] = x[threadIdx.x];
   __syncthreads();
   y[threadIdx.x] = tile[threadIdx.x];
 }
@@ -83,6 +83,18 @@ KERNEL(kThreads) outside_the_mask(const float* x, float* y) {
   y[threadIdx.x] = sum;
 }
 
+KERNEL(kThreads) far_away(const float* x, float* y) { y[threadIdx.x - (int64_t{1} << 42)] = x[threadIdx.x]; }
+
+// Each call needs the next one's result, so that the compiler keeps the frames.
+DEVICE __attribute__((noinline)) float descend(float* y, int depth) {
+  volatile float frame[256];
+  frame[depth % 256] = y[0];
+  return depth == 0 ? 0 : descend(y, depth - 1) + frame[(depth + 1) % 256];
+}
+KERNEL(kThreads) deep(const float* x, float* y) {
+  y[threadIdx.x] = x[threadIdx.x] + descend(y, 1000);
+}
+
 struct Case {
   cudaStream_t stream;
   float *x, *y;
@@ -108,6 +120,8 @@ const std::map<std::string, Launch> cases = {
     {"shuffle of half a warp", [](const Case& c) { LAUNCH(half_a_warp, 1, kThreads, 0, c.stream, c.x, c.y); }},
     {"two operations", [](const Case& c) { LAUNCH(other_operation, 1, kThreads, 0, c.stream, c.x, c.y); }},
     {"lane outside the mask", [](const Case& c) { LAUNCH(outside_the_mask, 1, kThreads, 0, c.stream, c.x, c.y); }},
+    {"far away", [](const Case& c) { LAUNCH(far_away, 1, kThreads, 0, c.stream, c.x, c.y); }},
+    {"stack overflow", [](const Case& c) { LAUNCH(deep, 1, kThreads, 0, c.stream, c.x, c.y); }},
     {"too many threads", [](const Case& c) { LAUNCH((reverse<true>), 1, 1025, kTile, c.stream, c.x, c.y); }},
     {"empty grid", [](const Case& c) { LAUNCH((reverse<true>), 0, kThreads, kTile, c.stream, c.x, c.y); }},
     {"grid too high",
