@@ -1,24 +1,15 @@
 import { randomInt } from 'node:crypto';
 import * as v from 'valibot';
-import { type DeviceInfo, resolveDevice } from './deviceList.js';
+import type { DeviceInfo } from './deviceList.js';
 import { DeviceError, DisposedError, OptionError, ShapeError } from './errors.js';
 import { dtypeOf, toArray } from './hostArrays.js';
-import { addon, completion, type DataArray, type DType, dtypes, type Handle, type NativeAddon } from './native.js';
-import { checkFunction, integer, parseOptions } from './options.js';
+import { completion, type DataArray, type DType, dtypes, type Handle, type NativeAddon } from './native.js';
+import { checkFunction, parseOptions } from './options.js';
 import { Program } from './program.js';
 import { type Seed, toRng } from './random.js';
 import { keptTensors } from './scope.js';
 import { checkDType, checkShape, type Layout, permute, sizeOf, Tensor } from './tensor.js';
 
-/** Options of `openDevice`. */
-export interface OpenDeviceOptions {
-  /** CPU threads that compute; by default all that the process may use. */
-  threads?: number;
-  /** Most bytes that this device may hold; by default what the machine (or its container) has free. */
-  memoryLimit?: number;
-}
-
-const openSchema = v.strictObject({ threads: v.optional(integer(1, 1024)), memoryLimit: v.optional(integer(1)) });
 const tensorSchema = v.strictObject({
   dtype: v.optional(v.unknown()),
   layout: v.optional(v.picklist(['nhwc', 'nchw'], "'nhwc' or 'nchw'")),
@@ -247,25 +238,4 @@ export class Device {
   releaseForgotten(handle: Handle): void {
     if (this.#closing === null) this.native.release(handle);
   }
-}
-
-/**
- * Opens a device: 'auto' (the first CUDA device that works, else the CPU; `device.info.reason` says why), 'cpu', 'cuda', 'cuda:1'.
- * Throws DeviceError when the asked-for device is not there.
- */
-export async function openDevice(id = 'auto', options: OpenDeviceOptions = {}): Promise<Device> {
-  const { threads = 0, memoryLimit = 0 } = parseOptions('openDevice', openSchema, options);
-  const { library, ordinal, info } = resolveDevice(id);
-  const native = addon();
-  const device = new Device(native, native.open(library, ordinal, threads, memoryLimit), {
-    ...info,
-    threads: threads || info.threads,
-  });
-  try {
-    await device.synchronize(); // reports a backend that cannot open
-  } catch (error) {
-    await device.close();
-    throw error;
-  }
-  return device;
 }

@@ -1,7 +1,7 @@
 export { Parameter } from './autograd/parameter.js';
 export { backward, noGrad } from './autograd/tape.js';
 export { ImageDataset } from './data/dataset.js';
-export { Device, type OpenDeviceOptions, openDevice } from './device.js';
+export { Device } from './device.js';
 export { type DeviceInfo, listDevices } from './deviceList.js';
 export type { Labels, NoiseOptions, Timesteps } from './diffusion/arguments.js';
 export { GaussianDiffusion, type ReverseSample } from './diffusion/gaussian.js';
@@ -35,6 +35,7 @@ export * as blocks from './nn/blocks/index.js';
 export { UNet, type UNetForwardOptions, type UNetLoadOptions } from './nn/unet.js';
 export type { ModelLabels, ModelTimesteps } from './nn/unetInputs.js';
 export type { UNetOptions } from './nn/unetOptions.js';
+export { type OpenDeviceOptions, openDevice } from './openDevice.js';
 export * as ops from './ops/index.js';
 export { mean, mseLoss } from './ops/reduce.js';
 export { Program } from './program.js';

@@ -1,8 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { type Command, Option } from 'commander';
-import { openDevice } from '../device.js';
 import { OptionError } from '../errors.js';
 import { saveImageGrid } from '../files/png.js';
+import { openDevice } from '../openDevice.js';
 import type { SamplerOptions } from '../sampling/options.js';
 import { Sampler } from '../sampling/sampler.js';
 import { interruptible } from './interrupt.js';

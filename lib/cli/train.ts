@@ -2,12 +2,13 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { ImageDataset } from '../data/dataset.js';
-import { type Device, openDevice } from '../device.js';
+import type { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
 import { DatasetError, OptionError } from '../errors.js';
 import { savePipeline } from '../files/pipeline.js';
 import { UNet } from '../nn/unet.js';
+import { openDevice } from '../openDevice.js';
 import { Trainer, type TrainingProgress } from '../training/trainer.js';
 import { openData } from './data.js';
 import { interruptible } from './interrupt.js';
@@ -43,9 +44,16 @@ async function train(given: TrainArguments, signal: AbortSignal): Promise<void> 
     const pipeline = interrupted === null ? join(output, 'pipeline') : null;
     if (pipeline) await savePipeline(pipeline, { model: trainer.ema, diffusion: trainer.diffusion });
     await writeResult(json, {
-      ...{ step: trainer.step, loss: last?.loss ?? null, gradientNorm: last?.gradientNorm ?? null },
-      ...{ imagesPerSecond: last?.imagesPerSecond ?? null, skipped: trainer.skipped, seconds },
-      ...{ interrupted: interrupted !== null, checkpoint, pipeline, device: device.info.id },
+      step: trainer.step,
+      loss: last?.loss ?? null,
+      gradientNorm: last?.gradientNorm ?? null,
+      imagesPerSecond: last?.imagesPerSecond ?? null,
+      skipped: trainer.skipped,
+      seconds,
+      interrupted: interrupted !== null,
+      checkpoint,
+      pipeline,
+      device: device.info.id,
     });
     if (checkpoint) say(json, `step ${trainer.step} after ${duration(seconds)}; checkpoint: ${checkpoint}`);
     if (pipeline) say(json, `model (averaged weights): ${pipeline}`);
@@ -77,25 +85,36 @@ function newTrainer(device: Device, data: ImageDataset, given: TrainArguments): 
   const { schedule, timesteps, prediction, variance } = given;
   if (given.classes && !data.labels) throw new DatasetError('train: --classes needs data with classes');
   const model = new UNet(device, {
-    ...{ imageSize: [data.height, data.width], inChannels: data.channels, baseChannels, channelMults, resBlocks },
-    ...{ attentionResolutions: given.attention, heads, dropout, timeEmbedding, groups, seed },
+    imageSize: [data.height, data.width],
+    inChannels: data.channels,
+    baseChannels,
+    channelMults,
+    resBlocks,
+    attentionResolutions: given.attention,
+    heads,
+    dropout,
+    timeEmbedding,
+    groups,
+    seed,
     numClasses: given.classes ? data.numClasses : 0,
   });
-  const { batchSize, microBatch, learningRate, learningRateSchedule, warmupSteps, weightDecay, gradientClip, emaDecay } = given;
   return new Trainer({
-    ...{
-      model,
-      data,
-      diffusion: new GaussianDiffusion(device, NoiseSchedule[schedule]({ timesteps }), { prediction, variance }),
-    },
-    ...{ batchSize, microBatch, learningRate, learningRateSchedule, warmupSteps, weightDecay, gradientClip, emaDecay },
-    ...{
-      flip: given.flip,
-      seed,
-      checkpointEvery: given.checkpointEvery,
-      onNonFinite: given.onNonFinite,
-      directory: given.output,
-    },
+    model,
+    data,
+    diffusion: new GaussianDiffusion(device, NoiseSchedule[schedule]({ timesteps }), { prediction, variance }),
+    batchSize: given.batchSize,
+    microBatch: given.microBatch,
+    learningRate: given.learningRate,
+    learningRateSchedule: given.learningRateSchedule,
+    warmupSteps: given.warmupSteps,
+    weightDecay: given.weightDecay,
+    gradientClip: given.gradientClip,
+    emaDecay: given.emaDecay,
+    flip: given.flip,
+    seed,
+    checkpointEvery: given.checkpointEvery,
+    onNonFinite: given.onNonFinite,
+    directory: given.output,
   });
 }
 

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { openDevice } from '../../lib/device.js';
 import { loadPipeline } from '../../lib/files/pipeline.js';
+import { openDevice } from '../../lib/openDevice.js';
 import { commandLine } from '../support/commandLine.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
 

@@ -98,11 +98,8 @@ test('no program runs inside a recording, nor where the recording is paused; clo
 });
 
 test('an array whose buffer shrinks afterwards', async () => {
-  const options = { maxByteLength: 8_000_000 } as object;
-  const buffer = new (ArrayBuffer as new (bytes: number, options: object) => ArrayBuffer & { resize(bytes: number): void })(
-    8_000_000,
-    options,
-  );
+  const options = { maxByteLength: 8_000_000 };
+  const buffer = Reflect.construct(ArrayBuffer, [8_000_000, options]) as ArrayBuffer & { resize(bytes: number): void };
   const values = new Float32Array(buffer).fill(3);
   const busy = device.randn(million, { seed: 1 });
   for (let i = 0; i < 20; i++) silu(busy).dispose();

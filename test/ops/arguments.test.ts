@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { openDevice } from '../../lib/device.js';
 import {
   DeviceMismatchError,
   type DiffusionError,
@@ -9,6 +8,7 @@ import {
   ShapeError,
 } from '../../lib/errors.js';
 import type { DType } from '../../lib/native.js';
+import { openDevice } from '../../lib/openDevice.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { eachDevice } from '../support/devices.js';

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Parameter } from '../../lib/autograd/parameter.js';
 import { backward } from '../../lib/autograd/tape.js';
-import { type Device, openDevice } from '../../lib/device.js';
+import type { Device } from '../../lib/device.js';
 import { OptionError, ShapeError } from '../../lib/errors.js';
+import { openDevice } from '../../lib/openDevice.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Device, openDevice } from '../../lib/device.js';
+import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import { UNet } from '../../lib/nn/unet.js';
+import { openDevice } from '../../lib/openDevice.js';
 import { streams } from '../../lib/random.js';
 import type { SampleOptions } from '../../lib/sampling/options.js';
 import { Sampler } from '../../lib/sampling/sampler.js';

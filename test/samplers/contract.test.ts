@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Device, openDevice } from '../../lib/device.js';
+import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import { OptionError } from '../../lib/errors.js';
 import { UNet } from '../../lib/nn/unet.js';
+import { openDevice } from '../../lib/openDevice.js';
 import { scale } from '../../lib/ops/elementwise.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
 import type { Tensor } from '../../lib/tensor.js';

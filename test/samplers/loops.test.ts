@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Device, openDevice } from '../../lib/device.js';
+import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
+import { openDevice } from '../../lib/openDevice.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { maxAbs } from '../support/compare.js';

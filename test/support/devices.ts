@@ -1,6 +1,7 @@
 import { afterAll, describe, test } from 'vitest';
-import { type Device, openDevice } from '../../lib/device.js';
+import type { Device } from '../../lib/device.js';
 import { resolveDevice } from '../../lib/deviceList.js';
+import { openDevice } from '../../lib/openDevice.js';
 
 const ids = ['cpu', 'emulator', 'cuda'];
 
