@@ -11,13 +11,13 @@ namespace diffusion::emulator {
 thread_local Block* current_block __attribute__((tls_model("initial-exec"))) = nullptr;
 
 namespace {
-// Shared memory starts as NaN of every floating type. The zones around it must still hold the same bytes at the end of a block.
+// Shared memory starts as NaN of every floating type. The zones around it must still hold the same bytes at the end of
+// a block.
 constexpr unsigned char kPoison = 0xFF;
 constexpr size_t kZone = 4096, kAlignment = 1024;
 }  // namespace
 
-Block::Block()
-    : memory_(new unsigned char[kMaxShared + 2 * kZone + kAlignment]) {
+Block::Block() : memory_(new unsigned char[kMaxShared + 2 * kZone + kAlignment]) {
   catch_wild_accesses();
   const auto start = reinterpret_cast<uintptr_t>(memory_.get()) + kZone;
   shared_ = reinterpret_cast<unsigned char*>((start + kAlignment - 1) / kAlignment * kAlignment);
@@ -54,7 +54,8 @@ bool Block::run(const Launch& launch, dim3 index) {
   ready_warps_ = warps == 32 ? ~0u : (1u << warps) - 1;
   alive_ = count;
   waiting_ = 0;
-  state_ = (launch.seed + 1) * 0x9E3779B97F4A7C15ull ^ (uint64_t{index.x} << 32 | (index.y << 16) | index.z) * 0xD1B54A32D192ED03ull;
+  state_ = (launch.seed + 1) * 0x9E3779B97F4A7C15ull ^
+           (uint64_t{index.x} << 32 | (index.y << 16) | index.z) * 0xD1B54A32D192ED03ull;
   if (state_ == 0) state_ = 1;
 
   current_ = nullptr;
@@ -64,8 +65,8 @@ bool Block::run(const Launch& launch, dim3 index) {
   current_block = nullptr;
   if (!faulted_ && !shared_memory_is_intact()) {
     faulted_ = true;
-    snprintf(fault_, sizeof fault_, "kernel %s, block (%u, %u, %u): wrote outside its %zu bytes of shared memory", launch.kernel,
-             index.x, index.y, index.z, launch.shared_bytes);
+    snprintf(fault_, sizeof fault_, "kernel %s, block (%u, %u, %u): wrote outside its %zu bytes of shared memory",
+             launch.kernel, index.x, index.y, index.z, launch.shared_bytes);
   }
   return !faulted_;
 }
@@ -79,8 +80,9 @@ bool Block::shared_memory_is_intact() const {
 
 void Block::fault(const char* format, ...) {
   const dim3 thread = current_->index;
-  const int n = snprintf(fault_, sizeof fault_, "kernel %.160s, block (%u, %u, %u), thread (%u, %u, %u): ", launch_->kernel, index_.x,
-                         index_.y, index_.z, thread.x, thread.y, thread.z);
+  const int n =
+      snprintf(fault_, sizeof fault_, "kernel %.160s, block (%u, %u, %u), thread (%u, %u, %u): ", launch_->kernel,
+               index_.x, index_.y, index_.z, thread.x, thread.y, thread.z);
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(fault_ + n, sizeof fault_ - static_cast<size_t>(n), format, arguments);
@@ -130,7 +132,8 @@ void Block::enter() {
     const int stack = block.current_->stack;
     block.leave();
     Thread* next = block.pick();
-    if (next == nullptr && block.alive_ > 0) block.fault("deadlock: the %d threads that are left all wait", block.alive_);
+    if (next == nullptr && block.alive_ > 0)
+      block.fault("deadlock: the %d threads that are left all wait", block.alive_);
     void* abandoned;
     if (next == nullptr) diffusion_emulator_switch(&abandoned, block.main_);
     if (next->stack_pointer == nullptr) {
@@ -187,9 +190,11 @@ bool Block::arrive(uint32_t mask, const char* operation, void* slot) {
   const uint32_t bit = 1u << current_->lane;
   if ((mask & bit) == 0) fault("%s: mask %08x lacks the lane that calls, %d", operation, mask, current_->lane);
   if ((mask & ~warp.alive) != 0)
-    fault("%s: mask %08x names lanes %08x, which do not exist or have left the kernel", operation, mask, mask & ~warp.alive);
+    fault("%s: mask %08x names lanes %08x, which do not exist or have left the kernel", operation, mask,
+          mask & ~warp.alive);
   if (warp.arrived != 0 && (warp.mask != mask || std::strcmp(warp.operation, operation) != 0))
-    fault("%s with mask %08x while lanes %08x wait in %s with mask %08x", operation, mask, warp.arrived, warp.operation, warp.mask);
+    fault("%s with mask %08x while lanes %08x wait in %s with mask %08x", operation, mask, warp.arrived, warp.operation,
+          warp.mask);
   warp.mask = mask;
   warp.operation = operation;
   warp.arrived |= bit;

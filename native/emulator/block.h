@@ -14,8 +14,8 @@ namespace diffusion::emulator {
 
 inline constexpr int kWarpSize = 32;
 inline constexpr unsigned kMaxThreads = 1024;
-inline constexpr size_t kMaxShared = 227 << 10;         // after cudaFuncSetAttribute
-inline constexpr size_t kMaxSharedDefault = 48 << 10;   // without it
+inline constexpr size_t kMaxShared = 227 << 10;        // after cudaFuncSetAttribute
+inline constexpr size_t kMaxSharedDefault = 48 << 10;  // without it
 
 // What all blocks of a launch have in common.
 struct Launch {
@@ -62,8 +62,8 @@ class Block {
   // For the threads of the block. A fault ends the block at once: nothing on the fibers' stacks is destroyed.
   [[noreturn]] __attribute__((format(printf, 2, 3))) void fault(const char* format, ...);
   void barrier(int line);
-  // Registers the calling thread for a collective. True for the last one of the mask, which does the work for all and then calls
-  // complete(); for the others it returns when that has happened.
+  // Registers the calling thread for a collective. True for the last one of the mask, which does the work for all and
+  // then calls complete(); for the others it returns when that has happened.
   bool arrive(uint32_t mask, const char* operation, void* slot);
   void complete();
   void* slot(int lane) const;  // null: the lane does not take part
@@ -96,8 +96,9 @@ class Block {
   bool faulted_ = false;
 };
 
-// The block that this OS thread runs. Never moves to another OS thread, so its address may be kept across a switch of fibers.
-// A library opened late gets little of the fast kind of thread-local storage, so this library must not use more than a few words.
+// The block that this OS thread runs. Never moves to another OS thread, so its address may be kept across a switch of
+// fibers. A library opened late gets little of the fast kind of thread-local storage, so this library must not use more
+// than a few words.
 extern thread_local Block* current_block __attribute__((tls_model("initial-exec")));
 
 }  // namespace diffusion::emulator

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <new>
 
-// Only what the calling conventions say a callee preserves is saved: six registers on x86-64 (and the floating-point control words,
-// which kernels do not change); twelve, and eight halves of vector registers, on aarch64.
+// Only what the calling conventions say a callee preserves is saved: six registers on x86-64 (and the floating-point
+// control words, which kernels do not change); twelve, and eight halves of vector registers, on aarch64.
 #if defined(__x86_64__)
 asm(R"(
 .text
@@ -74,7 +74,8 @@ namespace diffusion::emulator {
 
 void* prepare_fiber(void* top, void (*entry)()) {
 #if defined(__x86_64__)
-  // r15 … rbp, the address that `ret` takes, and a null return address above it: entry sees the alignment of a called function.
+  // r15 … rbp, the address that `ret` takes, and a null return address above it: entry sees the alignment of a called
+  // function.
   constexpr size_t kWords = 8, kEntry = 6;
 #else
   constexpr size_t kWords = 20, kEntry = 11;  // x30

@@ -1,5 +1,5 @@
-// A fiber: a stack and the registers that survive a call. Each thread of a block runs on one; a fiber stays on the OS thread that
-// started it.
+// A fiber: a stack and the registers that survive a call. Each thread of a block runs on one; a fiber stays on the OS
+// thread that started it.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,8 @@ namespace diffusion::emulator {
 // Saves the caller's registers on its stack and that stack's pointer in *save, and continues where `load` was saved.
 extern "C" void diffusion_emulator_switch(void** save, void* load);
 
-// The stack pointer of a fiber that will enter `entry` when it is first switched to; `top` is one past its stack, 16-byte aligned.
+// The stack pointer of a fiber that will enter `entry` when it is first switched to; `top` is one past its stack,
+// 16-byte aligned.
 void* prepare_fiber(void* top, void (*entry)());
 
 // Stacks of equal size with an unmapped page below each, so that an overflow does not write into a neighbour.

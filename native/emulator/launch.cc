@@ -83,7 +83,8 @@ Helpers& helpers() {
 struct Order {
   uint64_t count, multiplier, offset;
 
-  Order(uint64_t count, uint64_t seed) : count(count), multiplier((seed * 0x9E3779B97F4A7C15ull >> 33) % count | 1), offset(seed % count) {
+  Order(uint64_t count, uint64_t seed)
+      : count(count), multiplier((seed * 0x9E3779B97F4A7C15ull >> 33) % count | 1), offset(seed % count) {
     while (std::gcd(multiplier, count) != 1) ++multiplier;
   }
   uint64_t operator()(uint64_t i) const {
@@ -159,8 +160,8 @@ std::string run_grid(const Launch& launch) {
   return fault;
 }
 
-void submit_launch(const char* kernel, const void* function, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                   std::function<std::string(Launch&)> run) {
+void submit_launch(const char* kernel, const void* function, dim3 grid, dim3 block, size_t shared_bytes,
+                   cudaStream_t stream, std::function<std::string(Launch&)> run) {
   if (sticky() != cudaSuccess) return;
   if (const cudaError_t error = check_limits(function, grid, block, shared_bytes); error != cudaSuccess) {
     failed(error);

@@ -14,16 +14,18 @@ namespace diffusion::emulator {
 // Runs every block of a launch; returns the first fault, or "".
 std::string run_grid(const Launch& launch);
 
-// Checks the launch against the limits of the device and queues it. `function` is the kernel's address. `run` holds the arguments.
-void submit_launch(const char* kernel, const void* function, dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-                   std::function<std::string(Launch&)> run);
+// Checks the launch against the limits of the device and queues it. `function` is the kernel's address. `run` holds the
+// arguments.
+void submit_launch(const char* kernel, const void* function, dim3 grid, dim3 block, size_t shared_bytes,
+                   cudaStream_t stream, std::function<std::string(Launch&)> run);
 
 // kernel<<<grid, block, shared_bytes, stream>>>(arguments…): arguments are converted and copied now.
 template <class... Parameters, class... Arguments>
-void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
-            Arguments&&... arguments) {
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+            cudaStream_t stream, Arguments&&... arguments) {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "a kernel takes all its arguments");
-  static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...), "arguments of kernels are copied as bytes");
+  static_assert((std::is_trivially_copyable_v<std::decay_t<Parameters>> && ...),
+                "arguments of kernels are copied as bytes");
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<std::decay_t<Parameters>...> arguments;

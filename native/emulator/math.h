@@ -1,4 +1,5 @@
-// CUDA's device functions of arithmetic: the ones that have exactly one right answer, and approximations as precise as they can be.
+// CUDA's device functions of arithmetic: the ones that have exactly one right answer, and approximations as precise as
+// they can be.
 #pragma once
 
 #include <math.h>
@@ -36,11 +37,14 @@ inline float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
 namespace diffusion::emulator {
 template <class To>
 inline To clamped(double x) {
-  constexpr double low = static_cast<double>(std::is_signed_v<To> ? static_cast<To>(To{1} << (sizeof(To) * 8 - 1)) : To{0});
-  constexpr double one_past = (std::is_signed_v<To> ? 1.0 : 2.0) * static_cast<double>(uint64_t{1} << (sizeof(To) * 8 - 1));
+  constexpr double low =
+      static_cast<double>(std::is_signed_v<To> ? static_cast<To>(To{1} << (sizeof(To) * 8 - 1)) : To{0});
+  constexpr double one_past =
+      (std::is_signed_v<To> ? 1.0 : 2.0) * static_cast<double>(uint64_t{1} << (sizeof(To) * 8 - 1));
   if (x != x) return 0;
   if (x <= low) return static_cast<To>(low);
-  if (x >= one_past) return static_cast<To>(std::is_signed_v<To> ? ~static_cast<To>(To{1} << (sizeof(To) * 8 - 1)) : ~To{0});
+  if (x >= one_past)
+    return static_cast<To>(std::is_signed_v<To> ? ~static_cast<To>(To{1} << (sizeof(To) * 8 - 1)) : ~To{0});
   return static_cast<To>(x);
 }
 }  // namespace diffusion::emulator
@@ -49,8 +53,12 @@ inline int __float2int_rn(float x) { return diffusion::emulator::clamped<int>(ri
 inline int __float2int_rz(float x) { return diffusion::emulator::clamped<int>(trunc(static_cast<double>(x))); }
 inline int __float2int_rd(float x) { return diffusion::emulator::clamped<int>(floor(static_cast<double>(x))); }
 inline int __float2int_ru(float x) { return diffusion::emulator::clamped<int>(ceil(static_cast<double>(x))); }
-inline unsigned __float2uint_rn(float x) { return diffusion::emulator::clamped<unsigned>(rint(static_cast<double>(x))); }
-inline unsigned __float2uint_rz(float x) { return diffusion::emulator::clamped<unsigned>(trunc(static_cast<double>(x))); }
+inline unsigned __float2uint_rn(float x) {
+  return diffusion::emulator::clamped<unsigned>(rint(static_cast<double>(x)));
+}
+inline unsigned __float2uint_rz(float x) {
+  return diffusion::emulator::clamped<unsigned>(trunc(static_cast<double>(x)));
+}
 inline float __int2float_rn(int x) { return static_cast<float>(x); }
 inline float __uint2float_rn(unsigned x) { return static_cast<float>(x); }
 
@@ -66,7 +74,7 @@ inline int __popcll(unsigned long long x) { return std::popcount(x); }
 inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
 inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
 
-#define DIFFUSION_MIN_MAX(T)                          \
+#define DIFFUSION_MIN_MAX(T)                       \
   inline T min(T a, T b) { return b < a ? b : a; } \
   inline T max(T a, T b) { return a < b ? b : a; }
 DIFFUSION_MIN_MAX(int)
@@ -123,7 +131,8 @@ template <class T>
   requires std::is_integral_v<T>
 inline T atomicMax(T* address, std::type_identity_t<T> value) {
   T seen = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (seen < value && !__atomic_compare_exchange_n(address, &seen, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  while (seen < value &&
+         !__atomic_compare_exchange_n(address, &seen, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
   return seen;
 }

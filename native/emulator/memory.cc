@@ -69,7 +69,8 @@ CUresult release(CUmemGenericAllocationHandle handle) {
   return ranges().physical.erase(handle) == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle, unsigned long long) {
+CUresult map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle,
+             unsigned long long) {
   const std::lock_guard hold(lock());
   const auto physical = ranges().physical.find(handle);
   const auto reserved = ranges().reserved.find(static_cast<uintptr_t>(address));
@@ -85,8 +86,8 @@ CUresult set_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc*, s
 }
 
 CUresult unmap(CUdeviceptr address, size_t bytes) {
-  const bool done = mmap(to_pointer(address), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) !=
-                    MAP_FAILED;
+  const bool done = mmap(to_pointer(address), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                         -1, 0) != MAP_FAILED;
   return done ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 

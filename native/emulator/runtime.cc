@@ -38,7 +38,9 @@ cudaError_t failed(cudaError_t error) {
   return error;
 }
 
-cudaError_t sticky() { return is_sticky.load(std::memory_order_acquire) ? failed(cudaErrorLaunchFailure) : cudaSuccess; }
+cudaError_t sticky() {
+  return is_sticky.load(std::memory_order_acquire) ? failed(cudaErrorLaunchFailure) : cudaSuccess;
+}
 
 void set_sticky(const std::string& fault) {
   const std::lock_guard hold(lock());

@@ -1,6 +1,6 @@
-// The part of CUDA's runtime and driver interfaces that native/cuda uses, on the CPU. Streams run as late as CUDA allows: nothing
-// queued begins before somebody waits for it or queues a host function behind it. A fault in a kernel is sticky, as on a GPU:
-// every later call returns cudaErrorLaunchFailure, whose text names kernel, block and thread.
+// The part of CUDA's runtime and driver interfaces that native/cuda uses, on the CPU. Streams run as late as CUDA
+// allows: nothing queued begins before somebody waits for it or queues a host function behind it. A fault in a kernel
+// is sticky, as on a GPU: every later call returns cudaErrorLaunchFailure, whose text names kernel, block and thread.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,16 @@ enum cudaMemcpyKind {
   cudaMemcpyDeviceToDevice,
   cudaMemcpyDefault,
 };
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive, cudaStreamCaptureStatusInvalidated };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+enum cudaStreamCaptureStatus {
+  cudaStreamCaptureStatusNone,
+  cudaStreamCaptureStatusActive,
+  cudaStreamCaptureStatusInvalidated
+};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
@@ -139,5 +147,5 @@ struct CUmemAccessDesc {
 };
 enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess, cudaDriverEntryPointSymbolNotFound };
 inline constexpr unsigned long long cudaEnableDefault = 0;
-cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version, unsigned long long flags,
-                                             cudaDriverEntryPointQueryResult* result);
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version,
+                                             unsigned long long flags, cudaDriverEntryPointQueryResult* result);

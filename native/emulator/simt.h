@@ -1,5 +1,5 @@
-// The dialect of native/cuda/simt.h for g++: the threads of a kernel run as fibers on the CPU, and what would be undefined on a GPU
-// becomes a fault that names kernel, block and thread.
+// The dialect of native/cuda/simt.h for g++: the threads of a kernel run as fibers on the CPU, and what would be
+// undefined on a GPU becomes a fault that names kernel, block and thread.
 #pragma once
 
 #include "emulator/launch.h"

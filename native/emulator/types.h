@@ -12,18 +12,12 @@ struct dim3 {
   constexpr dim3(uint3 v) : x(v.x), y(v.y), z(v.z) {}
 };
 
-#define DIFFUSION_VECTORS(T, name, alignment2, alignment4)                                \
-  struct name##1 {                                                                        \
-    T x;                                                                                  \
-  };                                                                                      \
-  struct alignas(alignment2) name##2 {                                                    \
-    T x, y;                                                                               \
-  };                                                                                      \
-  struct alignas(alignment4) name##4 {                                                    \
-    T x, y, z, w;                                                                         \
-  };                                                                                      \
-  inline name##1 make_##name##1(T x) { return {x}; }                                      \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                              \
+#define DIFFUSION_VECTORS(T, name, alignment2, alignment4)   \
+  struct name##1 { T x; };                                   \
+  struct alignas(alignment2) name##2 { T x, y; };            \
+  struct alignas(alignment4) name##4 { T x, y, z, w; };      \
+  inline name##1 make_##name##1(T x) { return {x}; }         \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; } \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 DIFFUSION_VECTORS(float, float, 8, 16)
 DIFFUSION_VECTORS(double, double, 16, 16)

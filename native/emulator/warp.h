@@ -1,4 +1,5 @@
-// The collectives of a warp. A collective waits until every lane of its mask has come; all must bring the same mask and operation.
+// The collectives of a warp. A collective waits until every lane of its mask has come; all must bring the same mask and
+// operation.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ T shuffle(const char* operation, uint32_t mask, T value, int argument, int width
   static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8), "what CUDA shuffles");
   Block& block = *current_block;
   ShuffleSlot<T> mine{value, value, argument, width};
-  if (width < 1 || width > kWarpSize || (width & (width - 1)) != 0) block.fault("%s: width %d is no power of two up to 32", operation, width);
+  if (width < 1 || width > kWarpSize || (width & (width - 1)) != 0)
+    block.fault("%s: width %d is no power of two up to 32", operation, width);
   if (!block.arrive(mask, operation, &mine)) return mine.result;
   for (int lane = 0; lane < kWarpSize; ++lane) {
     auto* to = static_cast<ShuffleSlot<T>*>(block.slot(lane));
@@ -48,7 +50,8 @@ unsigned vote(const char* operation, uint32_t mask, bool predicate, const F& f) 
   if (!block.arrive(mask, operation, &mine)) return mine.result;
   uint32_t bits = 0;
   for (int lane = 0; lane < kWarpSize; ++lane)
-    if (const auto* slot = static_cast<const Slot*>(block.slot(lane)); slot != nullptr && slot->predicate) bits |= 1u << lane;
+    if (const auto* slot = static_cast<const Slot*>(block.slot(lane)); slot != nullptr && slot->predicate)
+      bits |= 1u << lane;
   for (int lane = 0; lane < kWarpSize; ++lane)
     if (auto* slot = static_cast<Slot*>(block.slot(lane))) slot->result = f(bits, mask);
   block.complete();
@@ -64,26 +67,28 @@ T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
-  return diffusion::emulator::shuffle("__shfl_xor_sync", mask, value, bits, width, [](int lane, int x, int first, int w) {
-    return (lane ^ x) < first + w ? lane ^ x : -1;
-  });
+  return diffusion::emulator::shuffle(
+      "__shfl_xor_sync", mask, value, bits, width,
+      [](int lane, int x, int first, int w) { return (lane ^ x) < first + w ? lane ^ x : -1; });
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-  return diffusion::emulator::shuffle("__shfl_down_sync", mask, value, static_cast<int>(delta), width,
-                                      [](int lane, int d, int first, int w) { return lane + d < first + w ? lane + d : -1; });
+  return diffusion::emulator::shuffle(
+      "__shfl_down_sync", mask, value, static_cast<int>(delta), width,
+      [](int lane, int d, int first, int w) { return lane + d < first + w ? lane + d : -1; });
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-  return diffusion::emulator::shuffle("__shfl_up_sync", mask, value, static_cast<int>(delta), width,
-                                      [](int lane, int d, int first, int) { return lane - d >= first ? lane - d : -1; });
+  return diffusion::emulator::shuffle(
+      "__shfl_up_sync", mask, value, static_cast<int>(delta), width,
+      [](int lane, int d, int first, int) { return lane - d >= first ? lane - d : -1; });
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
   return diffusion::emulator::vote("__ballot_sync", mask, predicate != 0, [](unsigned bits, unsigned) { return bits; });
 }
 inline int __any_sync(unsigned mask, int predicate) {
-  return static_cast<int>(
-      diffusion::emulator::vote("__any_sync", mask, predicate != 0, [](unsigned bits, unsigned) { return unsigned{bits != 0}; }));
+  return static_cast<int>(diffusion::emulator::vote("__any_sync", mask, predicate != 0,
+                                                    [](unsigned bits, unsigned) { return unsigned{bits != 0}; }));
 }
 inline int __all_sync(unsigned mask, int predicate) {
   return static_cast<int>(diffusion::emulator::vote("__all_sync", mask, predicate != 0,

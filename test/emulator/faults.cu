@@ -1,5 +1,5 @@
-// Kernels with one fault each, and what the emulator makes of them: `emulator_faults <name>` prints what was reported, and "sound"
-// when nothing was. faults.test.ts has the expectations.
+// Kernels with one fault each, and what the emulator makes of them: `emulator_faults <name>` prints what was reported,
+// and "sound" when nothing was. faults.test.ts has the expectations.
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -16,7 +16,8 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 
 // y[i] = x[n − 1 − i] by way of shared memory.
 template <bool kWithBarrier>
-KERNEL(kThreads) reverse(const float* x, float* y) {
+KERNEL(kThreads)
+reverse(const float* x, float* y) {
   DYN_SMEM(float, tile);
   tile[threadIdx.x] = x[threadIdx.x];
   if (kWithBarrier) __syncthreads();
@@ -91,9 +92,7 @@ DEVICE __attribute__((noinline)) float descend(float* y, int depth) {
   frame[depth % 256] = y[0];
   return depth == 0 ? 0 : descend(y, depth - 1) + frame[(depth + 1) % 256];
 }
-KERNEL(kThreads) deep(const float* x, float* y) {
-  y[threadIdx.x] = x[threadIdx.x] + descend(y, 1000);
-}
+KERNEL(kThreads) deep(const float* x, float* y) { y[threadIdx.x] = x[threadIdx.x] + descend(y, 1000); }
 
 struct Case {
   cudaStream_t stream;

@@ -13,15 +13,21 @@ function listed(group: string): string[] {
 
 function sourcesBelow(folder: string): string[] {
   const names = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' });
-  return names.filter((name) => name.endsWith('.cc')).map((name) => `${folder}/${name}`);
+  return names.filter((name) => /\.(cc|cu)$/.test(name)).map((name) => `${folder}/${name}`);
 }
 
 describe('native sources', () => {
-  const groups = { addon: listed('addon'), cpu: listed('cpu'), isa: listed('isa') };
+  const groups = {
+    addon: listed('addon'),
+    cpu: listed('cpu'),
+    isa: listed('isa'),
+    cuda: listed('cuda'),
+    emulator: listed('emulator'),
+  };
   const all = Object.values(groups).flat();
 
-  test('every source of the addon, the core and the CPU backend is compiled, in one group', () => {
-    const expected = ['native/addon', 'native/core', 'native/cpu'].flatMap(sourcesBelow);
+  test('every source is compiled, in one group', () => {
+    const expected = sourcesBelow('native');
     expect([...all].sort()).toEqual(expected.sort());
     expect(new Set(all).size).toBe(all.length);
   });
@@ -38,9 +44,9 @@ describe('native sources', () => {
   });
 });
 
-describe('backend library', () => {
-  const library = join(root, 'out/cmake/Release/libdiffusion_cpu.so');
-  const missing = !existsSync(library) ? 'built with node-gyp, not CMake' : !hasNm() ? 'nm is not installed' : undefined;
+describe.each(['cpu', 'cuda', 'emulator'])('backend library of %s', (backend) => {
+  const library = join(root, `out/cmake/Release/libdiffusion_${backend}.so`);
+  const missing = !existsSync(library) ? 'not built' : !hasNm() ? 'nm is not installed' : undefined;
 
   test.skipIf(missing)(`exports its entry point only${missing ? ` (skipped: ${missing})` : ''}`, () => {
     const lines = execFileSync('nm', ['-D', '--defined-only', library], { encoding: 'utf8' }).trim().split('\n');

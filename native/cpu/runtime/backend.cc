@@ -4,12 +4,11 @@
 #include <omp.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <exception>
-#include <new>
 
-#include "core/error.h"
+#include "core/guard.h"
 #include "cpu/runtime/machine.h"
 #include "cpu/runtime/primitives.h"
 #include "cpu/runtime/stream.h"
@@ -39,29 +38,6 @@ const OpTable& best_table() {
   if (__builtin_cpu_supports("x86-64-v3")) return v3::table;
 #endif
   return DIFFUSION_ISA::table;
-}
-
-void report(Failure* failure, const char* code, const char* message) {
-  snprintf(failure->code, sizeof failure->code, "%s", code);
-  snprintf(failure->message, sizeof failure->message, "%s", message);
-}
-
-// f(), or false and a filled Failure: the one place where exceptions end.
-template <class F>
-bool guarded(Failure* failure, const F& f) {
-  try {
-    f();
-    return true;
-  } catch (const Error& error) {
-    report(failure, error.code, error.what());
-  } catch (const std::bad_alloc&) {
-    report(failure, code::out_of_memory, "cpu: the system has no memory left");
-  } catch (const std::exception& error) {
-    report(failure, code::device, error.what());
-  } catch (...) {
-    report(failure, code::device, "cpu: unknown failure");
-  }
-  return false;
 }
 
 int32_t list(DeviceDescription* devices, int32_t capacity) {

@@ -1,5 +1,5 @@
-// The CUDA backend's side of core/backend.h. Operations are submitted to the stream and run later: what fails on the device is
-// reported by the next call that waits, and by every later one.
+// The CUDA backend's side of core/backend.h. Operations are submitted to the stream and run later: what fails on the
+// device is reported by the next call that waits, and by every later one.
 #include "core/backend.h"
 
 #include "core/guard.h"
@@ -90,9 +90,8 @@ bool download(Stream* stream, void* host, const void* device, size_t bytes, Fail
 }
 
 bool copy(Stream* stream, void* to, const void* from, size_t bytes, Failure* failure) {
-  return guarded(failure, [&] {
-    check("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream->handle));
-  });
+  return guarded(failure,
+                 [&] { check("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream->handle)); });
 }
 
 // A host function would not be called after a failure, and a promise would then never settle: so this waits.

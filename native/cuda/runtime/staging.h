@@ -15,8 +15,8 @@ class Staging {
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // Both have read or written the host's memory when they return. An upload may still be on its way to the device, in the order of
-  // the stream; a download waits for the stream.
+  // Both have read or written the host's memory when they return. An upload may still be on its way to the device, in
+  // the order of the stream; a download waits for the stream.
   void upload(void* device, const void* host, size_t bytes);
   void download(void* host, const void* device, size_t bytes);
 

@@ -1,5 +1,5 @@
-// Index errors that only the device can see. A kernel that meets one skips the access and reports it; the backend reads the report
-// after the operation and fails it, see backend.cc.
+// Index errors that only the device can see. A kernel that meets one skips the access and reports it; the backend reads
+// the report after the operation and fails it, see backend.cc.
 #pragma once
 
 #include <cstdint>

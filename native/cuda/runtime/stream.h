@@ -12,8 +12,9 @@ struct Stream {
   int ordinal = 0;
   cudaStream_t handle = nullptr;
 
-  // Temporary device memory of an operation: its contents do not survive the operation, its address is stable as long as no larger
-  // one is asked for (so a captured graph keeps what it was recorded with). One array a slot. Throws Error(out_of_memory).
+  // Temporary device memory of an operation: its contents do not survive the operation, its address is stable as long
+  // as no larger one is asked for (so a captured graph keeps what it was recorded with). One array a slot. Throws
+  // Error(out_of_memory).
   static constexpr int kScratchSlots = 4;
   void* scratch(int slot, size_t bytes);
   float* scratch_floats(int slot, size_t count) { return static_cast<float*>(scratch(slot, count * sizeof(float))); }

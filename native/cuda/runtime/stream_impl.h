@@ -27,7 +27,8 @@ namespace cuda {
 Stream* open_stream(const OpenOptions& options);
 void close_stream(Stream* stream);
 
-// Around an operation that may report an index: clear, run, then wait for the stream and throw Error(option) for a report.
+// Around an operation that may report an index: clear, run, then wait for the stream and throw Error(option) for a
+// report.
 void clear_status(Stream& stream);
 void check_status(Stream& stream, const char* operation);
 
