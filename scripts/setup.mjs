@@ -116,7 +116,14 @@ function localNodeHeaders() {
 }
 
 function buildNative() {
-  const inputs = fingerprint('native', 'test/emulator/faults.cu', 'CMakeLists.txt', 'bindings.gyp', 'scripts/native-sources.cjs', 'scripts/onednn.cjs');
+  const inputs = fingerprint(
+    'native',
+    'test/emulator/faults.cu',
+    'CMakeLists.txt',
+    'bindings.gyp',
+    'scripts/native-sources.cjs',
+    'scripts/onednn.cjs',
+  );
   const files = ['diffusion_native.node', 'libdiffusion_cpu.so'];
   const folder = ['out/cmake/Release', 'build/Release'].find((path) => existsSync(join(root, path, files[0])));
   if (
