@@ -116,14 +116,7 @@ function localNodeHeaders() {
 }
 
 function buildNative() {
-  const inputs = fingerprint(
-    'native',
-    'test/emulator/faults.cu',
-    'CMakeLists.txt',
-    'bindings.gyp',
-    'scripts/native-sources.cjs',
-    'scripts/onednn.cjs',
-  );
+  const inputs = fingerprint('native', 'CMakeLists.txt', 'bindings.gyp', 'scripts/native-sources.cjs', 'scripts/onednn.cjs');
   const files = ['diffusion_native.node', 'libdiffusion_cpu.so'];
   const folder = ['out/cmake/Release', 'build/Release'].find((path) => existsSync(join(root, path, files[0])));
   if (
@@ -143,6 +136,16 @@ function buildNative() {
   remember('native', inputs);
 }
 
+/** The CUDA backend's sources on the CPU, for the tests; only CMake builds it. */
+function buildEmulator() {
+  if (!existsSync(join(root, 'out/cmake/CMakeCache.txt'))) return;
+  const inputs = fingerprint('native', 'test/emulator/faults.cu', 'CMakeLists.txt', 'scripts/native-sources.cjs');
+  if (!isStale('emulator', inputs, ['out/cmake/Release/libdiffusion_emulator.so', 'out/cmake/Release/emulator_faults'])) return;
+  const env = { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()) };
+  stage('building the CUDA emulator', () => runQuietly('npm', ['run', '--silent', 'build:emulator'], env));
+  remember('emulator', inputs);
+}
+
 function buildTypeScript() {
   const inputs = fingerprint('lib', 'package.json', 'tsconfig.json', 'scripts/esm-facade.mjs');
   if (!isStale('typescript', inputs, ['dist/index.js', 'dist/index.mjs'])) return;
@@ -153,4 +156,5 @@ function buildTypeScript() {
 checkNode();
 if (!packagesAreInstalled()) stage('installing packages (npm ci)', () => runQuietly('npm', ['ci', '--no-audit', '--no-fund']));
 buildNative();
+if (process.argv.includes('--emulator')) buildEmulator();
 buildTypeScript();
