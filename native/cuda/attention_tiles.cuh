@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "cuda/quad.cuh"
 #include "cuda/simt.h"
 
 namespace diffusion::cuda::attention_tiles {
@@ -14,10 +15,6 @@ constexpr int kThreads = 256, kTile = 64, kSlab = 32;
 constexpr int kSlabPitch = kSlab + 4, kWeightPitch = kTile + 4;  // 16-byte aligned, neighbouring rows on other banks
 constexpr int kParts = 4;  // of 64 columns that a thread has registers for, at most
 constexpr float kInfinity = __builtin_huge_valf();
-
-struct alignas(16) Quad {
-  float at[4];
-};
 
 // One head of q, k, …: `rows` rows of `width` values.
 struct Head {

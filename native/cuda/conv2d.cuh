@@ -79,7 +79,7 @@ DEVICE Quad gather(const Odometer& first, int middles, int lows, bool wide, cons
   Odometer at = first;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    if (const float* const from = find(at)) q.v[i] = *from;
+    if (const float* const from = find(at)) q.at[i] = *from;
     at.advance(1, middles, lows);
   }
   return q;

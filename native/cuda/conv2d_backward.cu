@@ -141,9 +141,9 @@ struct WritePair {
       for (int i = 0; i < 4; ++i) {
         const int64_t c = column + i;
         if (c < c1)
-          dx[row * c1 + c] = sum.v[i];
+          dx[row * c1 + c] = sum.at[i];
         else if (c < c1 + c2)
-          dx2[row * c2 + c - c1] = sum.v[i];
+          dx2[row * c2 + c - c1] = sum.at[i];
       }
     }
   }

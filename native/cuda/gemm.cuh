@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "cuda/quad.cuh"
 #include "cuda/runtime/stream.h"
 #include "cuda/simt.h"
 
@@ -28,10 +29,6 @@ namespace diffusion::cuda {
 inline constexpr int kTile = 64, kSlab = 16, kGemmThreads = 256;
 inline constexpr int kPitch = kTile + 4;  // keeps 16-byte alignment and spreads transposed writes over the banks
 inline constexpr int kTermsOfPart = 512;
-
-struct alignas(16) Quad {
-  float v[4];
-};
 
 inline bool can_be_wide(const void* data, int64_t pitch) {
   return reinterpret_cast<uintptr_t>(data) % sizeof(Quad) == 0 && pitch % 4 == 0;
@@ -43,7 +40,7 @@ DEVICE Quad read_quad(const float* from, int64_t count, bool wide) {
   if (wide && count >= 4) return *reinterpret_cast<const Quad*>(from);
 #pragma unroll
   for (int i = 0; i < 4; ++i)
-    if (i < count) q.v[i] = from[i];
+    if (i < count) q.at[i] = from[i];
   return q;
 }
 
@@ -54,7 +51,7 @@ DEVICE void write_quad(float* to, int64_t count, bool wide, const Quad& q) {
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i)
-    if (i < count) to[i] = q.v[i];
+    if (i < count) to[i] = q.at[i];
 }
 
 // a · b + c. Rounded once on a GPU; the emulator's machine may have no such instruction.
@@ -106,7 +103,7 @@ struct WriteSum {
   DEVICE void add(Quad& sum, const float* from, int64_t count) const {
     const Quad q = read_quad(from, count, wide);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) sum.v[i] += q.v[i];
+    for (int i = 0; i < 4; ++i) sum.at[i] += q.at[i];
   }
   DEVICE void operator()(int, int64_t row, int64_t column, Quad sum) const {
     const int64_t count = columns - column;
@@ -129,7 +126,7 @@ DEVICE void store_slab(float* slab, const Quad& q) {
   const int thread = threadIdx.x;
   if (along) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) slab[(thread % 4 * 4 + i) * kPitch + thread / 4] = q.v[i];
+    for (int i = 0; i < 4; ++i) slab[(thread % 4 * 4 + i) * kPitch + thread / 4] = q.at[i];
   } else {
     *reinterpret_cast<Quad*>(slab + thread / 16 * kPitch + thread % 16 * 4) = q;
   }
@@ -176,13 +173,13 @@ gemm_kernel(A a, B b, Write write, int64_t rows, int64_t columns, int64_t depth,
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
-        for (int j = 0; j < 4; ++j) part[i].v[j] = multiply_add(ad.v[i], bd.v[j], part[i].v[j]);
+        for (int j = 0; j < 4; ++j) part[i].at[j] = multiply_add(ad.at[i], bd.at[j], part[i].at[j]);
     }
     if (!more || (slab + 1) % (kTermsOfPart / kSlab) == 0) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
 #pragma unroll
-        for (int j = 0; j < 4; ++j) total[i].v[j] += part[i].v[j];
+        for (int j = 0; j < 4; ++j) total[i].at[j] += part[i].at[j];
         part[i] = Quad{};
       }
     }

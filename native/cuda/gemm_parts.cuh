@@ -25,7 +25,7 @@ struct WritePart {
     if (accumulate) {
       const Quad before = read_quad(at, columns - column, wide);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) sum.v[i] += before.v[i];
+      for (int i = 0; i < 4; ++i) sum.at[i] += before.at[i];
     }
     write_quad(at, columns - column, wide, sum);
   }

@@ -9,15 +9,12 @@
 #include <cstdint>
 
 #include "core/ops/group_norm.h"
+#include "cuda/quad.cuh"
 #include "cuda/simt.h"
 
 namespace diffusion::cuda::group_norm_plan {
 
 constexpr int kThreads = 256, kMostColumns = 32, kPixelsPerThread = 8;
-
-struct alignas(16) Quad {
-  float at[4] = {0, 0, 0, 0};
-};
 
 // A tensor of C channels, or two side by side: C1 of `first`, then C − C1 of `second`.
 struct Channels {
