@@ -75,7 +75,9 @@ test('no call into the engine takes a millisecond, and a replay takes microsecon
   const trainer = make();
   await take(trainer, 1);
   const replays = await timeCalls(() => take(trainer, 50));
-  expect([...replays.keys()].sort()).toEqual(['download', 'runProgram', 'upload']);
+  // The garbage collector may free what the trainers before left behind, at any time.
+  const called = [...replays.keys()].filter((name) => name !== 'release' && name !== 'releaseProgram');
+  expect(called.sort()).toEqual(['download', 'runProgram', 'upload']);
   const sorted = (replays.get('runProgram') ?? []).sort((a, b) => a - b);
   expect(sorted).toHaveLength(50);
   expect(sorted[25]).toBeLessThan(0.05);
