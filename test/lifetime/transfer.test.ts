@@ -63,9 +63,14 @@ test('small arrays are captured at the call; large ones travel with the executor
   small.fill(9);
   expect(await x.read()).toEqual(Float32Array.of(1, 2));
   const large = new Float32Array(3_000_000).fill(4);
-  const start = performance.now();
-  const y = device.tensor(large, [3_000_000]);
-  expect(performance.now() - start).toBeLessThan(20);
+  const times: number[] = [];
+  let y = x;
+  for (let i = 0; i < 5; i++) {
+    const start = performance.now();
+    y = device.tensor(large, [3_000_000]);
+    times.push(performance.now() - start);
+  }
+  expect(Math.min(...times)).toBeLessThan(1); // copying 12 MB takes several
   expect((await y.read())[2_999_999]).toBe(4);
 });
 
