@@ -13,6 +13,8 @@ export interface DeviceInfo {
   threads?: number;
   /** CPU: the widest instruction set in use. */
   isa?: string;
+  /** Whether models and operations can compute in bf16. */
+  bf16?: boolean;
   /** CUDA: for example '9.0'. */
   computeCapability?: string;
   reason?: string;
@@ -34,12 +36,13 @@ function discover(backend: BackendName): Found[] {
   try {
     return addon()
       .list(library)
-      .map(({ id, available, name, memoryBytes, threads, isa, computeCapability, reason }, ordinal) => ({
+      .map(({ id, available, bf16, name, memoryBytes, threads, isa, computeCapability, reason }, ordinal) => ({
         library,
         ordinal,
         info: {
           id,
           available,
+          ...(available && { bf16 }),
           ...(name && { name }),
           ...(memoryBytes && { memoryBytes }),
           ...(threads && { threads }),

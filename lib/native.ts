@@ -17,6 +17,7 @@ export type Handle = number;
 export interface NativeDeviceDescription {
   id: string;
   available: boolean;
+  bf16: boolean;
   name: string;
   isa: string;
   computeCapability: string;

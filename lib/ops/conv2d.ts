@@ -58,6 +58,7 @@ export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions
     shift?.handle ?? 0,
     residual?.handle ?? 0,
     y.handle,
+    0,
     ...window,
   );
   const inputs = [input, skip, filter, bias, shift, residual];

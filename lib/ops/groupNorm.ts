@@ -64,6 +64,8 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
     weight.handle,
     bias.handle,
     scaleShift?.handle ?? 0,
+    0,
+    0,
     y.handle,
     stats,
     groups,

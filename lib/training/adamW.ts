@@ -110,7 +110,7 @@ export class AdamW {
     for (const { range, m, v, ema } of this.#states) {
       const handles = [range.values, range.grads, m, v].map((tensor) => tensor.handle);
       const constants = [...betas, eps, weightDecay];
-      native.adamW(...handles, ema?.handle ?? 0, norm(last), this.#hyper.handle, ...constants);
+      native.adamW(...handles, ema?.handle ?? 0, 0, norm(last), this.#hyper.handle, ...constants);
     }
   }
 

@@ -16,16 +16,19 @@ void set(napi_env env, napi_value object, const char* key, napi_value value) {
 
 napi_value list(Session&, napi_env env, std::string library) {
   DeviceDescription devices[16] = {};
-  const int32_t count = load_backend(library).api.list(devices, 16);
+  const Backend& backend = load_backend(library).api;
+  const int32_t count = backend.list(devices, 16);
   napi_value result;
   js::ok(env, napi_create_array(env, &result));
   for (int32_t i = 0; i < count; ++i) {
     const DeviceDescription& device = devices[i];
-    napi_value object, available;
+    napi_value object, available, bf16;
     js::ok(env, napi_create_object(env, &object));
     js::ok(env, napi_get_boolean(env, device.available, &available));
     set(env, object, "id", js::Js<std::string>::out(env, device.id));
+    js::ok(env, napi_get_boolean(env, device.available && backend.computes_bf16(i), &bf16));
     set(env, object, "available", available);
+    set(env, object, "bf16", bf16);
     set(env, object, "name", js::Js<std::string>::out(env, device.name));
     set(env, object, "isa", js::Js<std::string>::out(env, device.isa));
     set(env, object, "computeCapability", js::Js<std::string>::out(env, device.compute_capability));

@@ -31,6 +31,9 @@ class Reader {
     auto command = std::make_shared<Operation<Op>>();
     std::apply([&](auto... members) { (field(*command, command->op.*members), ...); }, Op::fields);
     command->op.check();
+    if constexpr (!kIsOneOf<Op, Fill, Cast, Permute>)
+      if (has_bf16(command->op) && !device_->computes_bf16())
+        fail(code::dtype, "%s: this device does not compute in bf16", Op::name);
     // What is updated in place is read first, except where the operation has been told to overwrite it.
     bool overwrites = false;
     if constexpr (requires { command->op.accumulate; }) overwrites = !command->op.accumulate;

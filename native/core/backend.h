@@ -9,7 +9,7 @@
 
 namespace diffusion {
 
-inline constexpr uint32_t kAbi = 1;  // raised with any change of this file or of an operation's struct
+inline constexpr uint32_t kAbi = 2;  // raised with any change of this file or of an operation's struct
 
 struct Failure {
   char code[32];  // one of error.h
@@ -45,6 +45,7 @@ struct Backend {
   // Any thread.
   int32_t (*list)(DeviceDescription* devices, int32_t capacity);
   size_t (*default_memory_limit)(int32_t ordinal);
+  bool (*computes_bf16)(int32_t ordinal);  // whether operations take bf16; to convert and move it is always possible
 
   // Executor thread, once, before anything else / after everything else.
   Stream* (*open)(const OpenOptions* options, Failure* failure);

@@ -56,6 +56,7 @@ Device::Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t 
                std::shared_ptr<Completions> completions)
     : backend_(backend.api),
       ordinal_(ordinal),
+      bf16_(backend_.computes_bf16(ordinal)),
       limit_(static_cast<int64_t>(memory_limit > 0 ? memory_limit : backend_.default_memory_limit(ordinal))),
       process_limit_(static_cast<int64_t>(backend_.default_memory_limit(ordinal)) +
                      Account{backend, ordinal}.process()),

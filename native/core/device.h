@@ -28,6 +28,7 @@ class Device {
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
+  bool computes_bf16() const { return bf16_; }
   Storage* allocate(size_t bytes);
   void retain(Storage* storage) { ++storage->references; }
   void release(Storage* storage);
@@ -72,6 +73,7 @@ class Device {
 
   const Backend& backend_;
   const int32_t ordinal_;
+  const bool bf16_;
   const int64_t limit_, process_limit_;     // for this queue, and for all queues of the process together
   const std::shared_ptr<Account> account_;  // slabs, staged uploads and the backend's scratch
   std::shared_ptr<Completions> completions_;

@@ -31,7 +31,7 @@ eachDevice((id, open) => {
       const state = [1, 2, 3, 4].map((value) => device.full([3], value)); // value, m, v, ema
       const [value, m, v, ema] = state.map((tensor) => tensor.handle) as [number, number, number, number];
       const hyper = device.tensor([0.1, 0.1, 0.1, 0.5], [4]);
-      device.native.adamW(value, grad.handle, m, v, ema, norm.handle, hyper.handle, 0.9, 0.999, 1e-8, 0.1);
+      device.native.adamW(value, grad.handle, m, v, ema, 0, norm.handle, hyper.handle, 0.9, 0.999, 1e-8, 0.1);
       for (const [i, tensor] of state.entries()) expect([...(await tensor.read())]).toEqual([i + 1, i + 1, i + 1]);
     },
   );
@@ -60,7 +60,7 @@ eachDevice((id, open) => {
       const norm = device.tensor([1, clip], [2]);
       const hyper = device.tensor([rate, c1, c2, ema], [4]);
       const parameters = [beta1, beta2, eps, decay];
-      device.native.adamW(...handles, averaged ? average.handle : 0, norm.handle, hyper.handle, ...parameters);
+      device.native.adamW(...handles, averaged ? average.handle : 0, 0, norm.handle, hyper.handle, ...parameters);
     }
     const compare = async (actual: Promise<ArrayLike<number>>, name: 'value' | 'm' | 'v' | 'ema', limit: number) =>
       expect(

@@ -25,22 +25,26 @@ struct GradientNorm {
 
 // With g = grad·norm[1]:   m = β₁m + (1−β₁)g;   v = β₂v + (1−β₂)g²
 //   value −= lr·weight_decay·value;   value −= lr/c₁ · m/(√v/√c₂ + eps);   ema = d·ema + (1−d)·value
+//   copy (bf16) = value, rounded: what bf16 arithmetic reads
 //   hyper = (lr, c₁ = 1−β₁ⁿ, √c₂ = √(1−β₂ⁿ), d)     Nothing is written when norm[1] is NaN.
 struct AdamW {
   static constexpr const char* name = "adamW";
   State value;
   In grad;
   State m, v;
-  OptState ema;
+  OptState ema, copy;
   In norm, hyper;
   float beta1, beta2, eps, weight_decay;
   static constexpr auto fields =
-      std::tuple{&AdamW::value, &AdamW::grad,  &AdamW::m,     &AdamW::v,   &AdamW::ema,         &AdamW::norm,
-                 &AdamW::hyper, &AdamW::beta1, &AdamW::beta2, &AdamW::eps, &AdamW::weight_decay};
+      std::tuple{&AdamW::value, &AdamW::grad,  &AdamW::m,     &AdamW::v,     &AdamW::ema, &AdamW::copy,
+                 &AdamW::norm,  &AdamW::hyper, &AdamW::beta1, &AdamW::beta2, &AdamW::eps, &AdamW::weight_decay};
   void check() const {
     require_f32<AdamW>(value, grad, m, v, ema, norm, hyper);
+    require_dtype<AdamW>(copy, DType::bf16, "copy");
     const int64_t size = value.size();
-    require<AdamW>(grad.size() == size && m.size() == size && v.size() == size && has_size(ema, size), "sizes differ");
+    require<AdamW>(
+        grad.size() == size && m.size() == size && v.size() == size && has_size(ema, size) && has_size(copy, size),
+        "sizes differ");
     require<AdamW>(norm.size() == 2 && hyper.size() == 4, "norm must hold two values and hyper four");
   }
 };

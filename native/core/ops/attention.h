@@ -1,6 +1,7 @@
 // Scaled dot-product attention (Vaswani et al. 2017), without an L×L tensor in memory (Dao et al. 2022).
 //   y[n, i, h] = Σ_j softmax_j(scale · q[n, i, h]·k[n, j, h]) · v[n, j, h]
 //   q, k, v, y [N, L, heads·D], head h holds channels h·D … h·D + D − 1
+//   q, k, v, y and their gradients f32 or bf16 alike (sums and softmax in f32)   lse f32
 //   lse [N, heads, L] = ln Σ_j exp(scale · q·k), kept for the backward pass
 #pragma once
 
@@ -22,7 +23,8 @@ struct Attention {
                        "q, k, v and y must be [N, L, C] alike");
     require<Attention>(heads >= 1 && q.shape[2] % heads == 0, "channels must be divisible by heads");
     require<Attention>(lse.size() == q.shape[0] * heads * q.shape[1], "lse does not match");
-    require_f32<Attention>(q, k, v, y, lse);
+    require_one_float<Attention>(q, k, v, y);
+    require_f32<Attention>(lse);
   }
 };
 
@@ -43,7 +45,8 @@ struct AttentionBackward {
                                "all tensors must be [N, L, C] alike");
     require<AttentionBackward>(heads >= 1 && q.shape[2] % heads == 0, "channels must be divisible by heads");
     require<AttentionBackward>(lse.size() == q.shape[0] * heads * q.shape[1], "lse does not match");
-    require_f32<AttentionBackward>(dy, q, k, v, y, lse, dq, dk, dv);
+    require_one_float<AttentionBackward>(q, dy, k, v, y, dq, dk, dv);
+    require_f32<AttentionBackward>(lse);
   }
 };
 

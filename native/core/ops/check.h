@@ -3,6 +3,7 @@
 #pragma once
 
 #include <tuple>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/view.h"
@@ -23,6 +24,26 @@ void require_dtype(const View& view, DType dtype, const char* what) {
 template <class Op, class... Views>
 void require_f32(const Views&... views) {
   (require_dtype<Op>(views, DType::f32, "an operand"), ...);
+}
+
+// All operands that are present hold one element type of the arithmetic: f32 or bf16.
+template <class Op, class... Views>
+void require_one_float(const View& first, const Views&... rest) {
+  if (first.dtype != DType::f32 && first.dtype != DType::bf16)
+    fail(code::dtype, "%s: an operand must hold f32 or bf16", Op::name);
+  (require_dtype<Op>(rest, first.dtype, "an operand"), ...);
+}
+
+// Whether an operand holds bf16.
+template <class Op>
+bool has_bf16(const Op& op) {
+  const auto holds = [](const auto& field) {
+    if constexpr (std::is_base_of_v<View, std::decay_t<decltype(field)>>)
+      return field && field.dtype == DType::bf16;
+    else
+      return false;
+  };
+  return std::apply([&](auto... members) { return (holds(op.*members) || ...); }, Op::fields);
 }
 
 inline bool same_shape(const View& a, const View& b) {

@@ -2,6 +2,10 @@
 // s, c, k]
 //   x [N, H, W, C1], x2 [N, H, W, C2] (absent: C2 = 0; the channels of x and x2 count as one concatenated tensor, C =
 //   C1 + C2) weight [R, S, C, K]   bias [K]   shift [N, K] (added to every pixel)   residual, y [N, OH, OW, K]
+//   x, x2, weight, residual and y hold f32, or bf16 with sums in f32 (then y may be f32, without residual); bias, shift
+//   and the gradients of weight and bias f32 sums [N, P, K, 2] f32, P = OH·OW/kSumPixels: Σ y and Σ y² over each
+//   kSumPixels pixels of a sample, before rounding;
+//     for the group normalisation that follows. Only with bf16, and where kSumPixels divides OH·OW.
 //   upsample: the convolution reads the nearest-neighbour 2× enlargement of x (H, W count before enlarging)
 //   OH = (H' + top + bottom − R)/stride + 1, H' = 2H when upsampling
 #pragma once
@@ -9,6 +13,8 @@
 #include "core/ops/check.h"
 
 namespace diffusion {
+
+inline constexpr int64_t kSumPixels = 64;
 
 struct Conv2dGeometry {
   int64_t n, h, w, c1, c2, oh, ow, k, r, s;  // h, w: as the filter sees them, after enlarging
@@ -40,17 +46,24 @@ struct Conv2d {
   In weight;
   OptIn bias, shift, residual;
   Out y;
+  OptOut sums;
   int32_t stride, pad_top, pad_left, pad_bottom, pad_right;
   bool upsample;
   static constexpr auto fields =
-      std::tuple{&Conv2d::x,          &Conv2d::x2,        &Conv2d::weight,  &Conv2d::bias,    &Conv2d::shift,
-                 &Conv2d::residual,   &Conv2d::y,         &Conv2d::stride,  &Conv2d::pad_top, &Conv2d::pad_left,
-                 &Conv2d::pad_bottom, &Conv2d::pad_right, &Conv2d::upsample};
+      std::tuple{&Conv2d::x,        &Conv2d::x2,         &Conv2d::weight,    &Conv2d::bias,    &Conv2d::shift,
+                 &Conv2d::residual, &Conv2d::y,          &Conv2d::sums,      &Conv2d::stride,  &Conv2d::pad_top,
+                 &Conv2d::pad_left, &Conv2d::pad_bottom, &Conv2d::pad_right, &Conv2d::upsample};
 
   Conv2dGeometry geometry() const { return conv2d_geometry(*this, x, x2, weight, y); }
   void check() const {
     const Conv2dGeometry g = geometry();
-    require_f32<Conv2d>(x, x2, weight, bias, shift, residual, y);
+    require_one_float<Conv2d>(x, x2, weight, residual);
+    require_f32<Conv2d>(bias, shift, sums);
+    require<Conv2d>(y.dtype == x.dtype || (y.dtype == DType::f32 && !residual), "y has the wrong element type");
+    const int64_t area = g.oh * g.ow;
+    require<Conv2d>(!sums || (x.dtype == DType::bf16 && area % kSumPixels == 0 &&
+                              sums.size() == g.n * (area / kSumPixels) * g.k * 2),
+                    "sums does not match the output");
     require<Conv2d>(has_size(bias, g.k) && has_size(shift, g.n * g.k) && has_size(residual, y.size()),
                     "bias, shift or residual does not match the output");
   }
@@ -73,7 +86,7 @@ struct Conv2dBackwardData {
   Conv2dGeometry geometry() const { return conv2d_geometry(*this, dx, dx2, weight, dy); }
   void check() const {
     geometry();
-    require_f32<Conv2dBackwardData>(dy, weight, dx, dx2);
+    require_one_float<Conv2dBackwardData>(dy, weight, dx, dx2);
   }
 };
 
@@ -96,7 +109,8 @@ struct Conv2dBackwardWeights {
   Conv2dGeometry geometry() const { return conv2d_geometry(*this, x, x2, dweight, dy); }
   void check() const {
     const Conv2dGeometry g = geometry();
-    require_f32<Conv2dBackwardWeights>(x, x2, dy, dweight, dbias);
+    require_one_float<Conv2dBackwardWeights>(x, x2, dy);
+    require_f32<Conv2dBackwardWeights>(dweight, dbias);
     require<Conv2dBackwardWeights>(has_size(dbias, g.k), "dbias does not match the output channels");
   }
 };

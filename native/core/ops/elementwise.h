@@ -1,4 +1,4 @@
-// Maps of one or two tensors, element by element.
+// Maps of one or two tensors, element by element. All of an operation hold f32, or all bf16 with arithmetic in f32.
 #pragma once
 
 #include "core/ops/check.h"
@@ -12,7 +12,7 @@ struct Silu {
   Out y;
   static constexpr auto fields = std::tuple{&Silu::x, &Silu::y};
   void check() const {
-    require_f32<Silu>(x, y);
+    require_one_float<Silu>(x, y);
     require<Silu>(x.size() == y.size(), "x and y differ in size");
   }
 };
@@ -23,7 +23,7 @@ struct SiluBackward {
   Out dx;
   static constexpr auto fields = std::tuple{&SiluBackward::dy, &SiluBackward::x, &SiluBackward::dx};
   void check() const {
-    require_f32<SiluBackward>(dy, x, dx);
+    require_one_float<SiluBackward>(dy, x, dx);
     require<SiluBackward>(x.size() == dy.size() && x.size() == dx.size(), "sizes differ");
   }
 };
@@ -35,7 +35,7 @@ struct Add {
   Out y;
   static constexpr auto fields = std::tuple{&Add::a, &Add::b, &Add::y};
   void check() const {
-    require_f32<Add>(a, b, y);
+    require_one_float<Add>(a, b, y);
     require<Add>(a.size() == b.size() && a.size() == y.size(), "sizes differ");
   }
 };
@@ -47,7 +47,7 @@ struct Mul {
   Out y;
   static constexpr auto fields = std::tuple{&Mul::a, &Mul::b, &Mul::y};
   void check() const {
-    require_f32<Mul>(a, b, y);
+    require_one_float<Mul>(a, b, y);
     require<Mul>(a.size() == b.size() && a.size() == y.size(), "sizes differ");
   }
 };
@@ -60,7 +60,7 @@ struct Scale {
   float scale, offset;
   static constexpr auto fields = std::tuple{&Scale::x, &Scale::y, &Scale::scale, &Scale::offset};
   void check() const {
-    require_f32<Scale>(x, y);
+    require_one_float<Scale>(x, y);
     require<Scale>(x.size() == y.size(), "sizes differ");
   }
 };
@@ -74,7 +74,7 @@ struct Dropout {
   Rng rng;
   static constexpr auto fields = std::tuple{&Dropout::x, &Dropout::y, &Dropout::p, &Dropout::rng};
   void check() const {
-    require_f32<Dropout>(x, y);
+    require_one_float<Dropout>(x, y);
     require<Dropout>(x.rank >= 1 && same_shape(x, y), "x and y must be alike, with an axis");
     require<Dropout>(p >= 0 && p < 1, "p must be in [0, 1)");
     require_dtype<Dropout>(rng.state, DType::i32, "seed");

@@ -45,14 +45,14 @@ struct Permute {
   }
 };
 
-// y = [a, b] along the last axis; Split is its inverse and its backward.
+// y = [a, b] along the last axis, f32 or bf16; Split is its inverse and its backward.
 struct Concat {
   static constexpr const char* name = "concat";
   In a, b;
   Out y;
   static constexpr auto fields = std::tuple{&Concat::a, &Concat::b, &Concat::y};
   void check() const {
-    require_f32<Concat>(a, b, y);
+    require_one_float<Concat>(a, b, y);
     require<Concat>(a.rank >= 1 && b.rank >= 1 && y.rank >= 1 && a.rows() == b.rows() && a.rows() == y.rows() &&
                         y.channels() == a.channels() + b.channels(),
                     "a, b and y do not match");
@@ -65,7 +65,7 @@ struct Split {
   Out a, b;
   static constexpr auto fields = std::tuple{&Split::y, &Split::a, &Split::b};
   void check() const {
-    require_f32<Split>(a, b, y);
+    require_one_float<Split>(a, b, y);
     require<Split>(a.rank >= 1 && b.rank >= 1 && y.rank >= 1 && a.rows() == b.rows() && a.rows() == y.rows() &&
                        y.channels() == a.channels() + b.channels(),
                    "a, b and y do not match");

@@ -1,5 +1,6 @@
 // Affine map of the last axis.   y[m, k] = bias[k] + Σ x[m, c] · weight[c, k]
 //   x [..., C] with M rows   weight [C, K]   bias [K]   residual, y [..., K]
+//   x, weight, residual and y hold f32 or bf16 alike (sums in f32); bias and the gradients of weight and bias f32
 #pragma once
 
 #include "core/ops/check.h"
@@ -22,7 +23,8 @@ struct Linear {
   static constexpr auto fields = std::tuple{&Linear::x, &Linear::weight, &Linear::bias, &Linear::residual, &Linear::y};
 
   void check() const {
-    require_f32<Linear>(x, weight, bias, residual, y);
+    require_one_float<Linear>(x, weight, residual, y);
+    require_f32<Linear>(bias);
     check_linear<Linear>(x, weight, bias, y);
     require<Linear>(has_size(residual, y.size()), "residual does not match the output");
   }
@@ -36,7 +38,7 @@ struct LinearBackwardData {
       std::tuple{&LinearBackwardData::dy, &LinearBackwardData::weight, &LinearBackwardData::dx};
 
   void check() const {
-    require_f32<LinearBackwardData>(dy, weight, dx);
+    require_one_float<LinearBackwardData>(dy, weight, dx);
     check_linear<LinearBackwardData>(dx, weight, View{}, dy);
   }
 };
@@ -52,7 +54,8 @@ struct LinearBackwardWeights {
                  &LinearBackwardWeights::dbias, &LinearBackwardWeights::accumulate};
 
   void check() const {
-    require_f32<LinearBackwardWeights>(x, dy, dweight, dbias);
+    require_one_float<LinearBackwardWeights>(x, dy);
+    require_f32<LinearBackwardWeights>(dweight, dbias);
     check_linear<LinearBackwardWeights>(x, dweight, dbias, dy);
   }
 };

@@ -5,38 +5,41 @@
 
 namespace diffusion {
 
-// y[0] = mean of x
+// y[0] = mean of x.     x f32 or bf16, y f32
 struct Mean {
   static constexpr const char* name = "mean";
   In x;
   Out y;
   static constexpr auto fields = std::tuple{&Mean::x, &Mean::y};
   void check() const {
-    require_f32<Mean>(x, y);
+    require_one_float<Mean>(x);
+    require_f32<Mean>(y);
     require<Mean>(y.size() == 1 && x.size() >= 1, "y must hold one value");
   }
 };
 
-// dx[i] = dy[0] / size
+// dx[i] = dy[0] / size.     dy f32, dx f32 or bf16
 struct MeanBackward {
   static constexpr const char* name = "meanBackward";
   In dy;
   Out dx;
   static constexpr auto fields = std::tuple{&MeanBackward::dy, &MeanBackward::dx};
   void check() const {
-    require_f32<MeanBackward>(dy, dx);
+    require_f32<MeanBackward>(dy);
+    require_one_float<MeanBackward>(dx);
     require<MeanBackward>(dy.size() == 1, "dy must hold one value");
   }
 };
 
-// y[n, c] = Σ over the pixels of x[n, ..., c]
+// y[n, c] = Σ over the pixels of x[n, ..., c].     x f32 or bf16, y f32
 struct SumPixels {
   static constexpr const char* name = "sumPixels";
   In x;
   Out y;
   static constexpr auto fields = std::tuple{&SumPixels::x, &SumPixels::y};
   void check() const {
-    require_f32<SumPixels>(x, y);
+    require_one_float<SumPixels>(x);
+    require_f32<SumPixels>(y);
     require<SumPixels>(x.rank >= 2 && y.size() == x.shape[0] * x.channels(), "y must be [N, C]");
   }
 };

@@ -1,4 +1,5 @@
-// Nearest-neighbour enlargement by 2.   y[n, 2h + i, 2w + j, c] = x[n, h, w, c];  backward: dx = Σ_ij dy[n, 2h + i, 2w
+// Nearest-neighbour enlargement by 2, f32 or bf16 (sums in f32).   y[n, 2h + i, 2w + j, c] = x[n, h, w, c];  backward:
+// dx = Σ_ij dy[n, 2h + i, 2w
 // + j, c]
 #pragma once
 
@@ -8,7 +9,7 @@ namespace diffusion {
 
 template <class Op>
 void check_upsample(const View& small, const View& large) {
-  require_f32<Op>(small, large);
+  require_one_float<Op>(small, large);
   require<Op>(small.rank == 4 && large.rank == 4 && large.shape[0] == small.shape[0] &&
                   large.shape[1] == 2 * small.shape[1] && large.shape[2] == 2 * small.shape[2] &&
                   large.shape[3] == small.shape[3],

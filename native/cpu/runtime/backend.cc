@@ -133,6 +133,7 @@ const Backend backend = {
     .name = "cpu",
     .list = list,
     .default_memory_limit = default_memory_limit,
+    .computes_bf16 = [](int32_t) { return false; },
     .open = open,
     .close = close,
     .reserve = reserve,

@@ -106,6 +106,7 @@ const Backend backend = {
     .name = kName,
     .list = list_devices,
     .default_memory_limit = default_memory_limit,
+    .computes_bf16 = [](int32_t) { return true; },  // every supported architecture does
     .open = open,
     .close = close_stream,
     .reserve = reserve,
