@@ -46,6 +46,8 @@ void check_launch(const char* operation) { check(operation, cudaGetLastError());
 
 StatusFlag* status(Stream& stream) { return stream.impl->status; }
 
+unsigned* arrivals(Stream& stream) { return stream.impl->arrivals; }
+
 void clear_status(Stream& stream) {
   check("status", cudaMemsetAsync(stream.impl->status, 0, sizeof(StatusFlag), stream.handle));
 }
@@ -78,6 +80,8 @@ Stream* open_stream(const OpenOptions& options) {
     check("open", cudaStreamCreateWithFlags(&stream->handle, cudaStreamNonBlocking));
     check("open", cudaMalloc(&impl->status, sizeof(StatusFlag)));
     clear_status(*stream);
+    check("open", cudaMalloc(&impl->arrivals, sizeof *impl->arrivals));
+    check("open", cudaMemsetAsync(impl->arrivals, 0, sizeof *impl->arrivals, stream->handle));
     impl->staging = std::make_unique<Staging>("open", stream->handle);
   } catch (...) {
     impl.release();
@@ -99,6 +103,7 @@ void close_stream(Stream* stream) {
       impl->options.account(impl->options.context, -static_cast<int64_t>(block.bytes));
   }
   if (impl->status != nullptr) cudaFree(impl->status);
+  if (impl->arrivals != nullptr) cudaFree(impl->arrivals);
   if (stream->handle != nullptr) cudaStreamDestroy(stream->handle);
   delete impl;
   delete stream;

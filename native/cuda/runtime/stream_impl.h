@@ -19,6 +19,7 @@ struct Stream::Impl {
   std::array<Block, kScratchSlots> scratch;
   std::unique_ptr<cuda::Staging> staging;
   cuda::StatusFlag* status = nullptr;
+  unsigned* arrivals = nullptr;
 };
 
 namespace cuda {
