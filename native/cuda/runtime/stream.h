@@ -28,7 +28,8 @@ namespace cuda {
 void check(const char* operation, cudaError_t status);
 // After LAUNCH: reports a launch that was refused.
 void check_launch(const char* operation);
-// A device word that is 0 between operations: the blocks of a kernel count themselves in it, and the last one clears it.
+// A device word that is 0 between operations: the blocks of a kernel count themselves in it, and the last one clears
+// it.
 unsigned* arrivals(Stream& stream);
 }  // namespace cuda
 
