@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import * as v from 'valibot';
+import type { Bf16Copy } from './autograd/bf16Copy.js';
 import type { DeviceInfo } from './deviceList.js';
 import { DeviceError, DisposedError, OptionError, ShapeError } from './errors.js';
 import { dtypeOf, toArray } from './hostArrays.js';
@@ -34,6 +35,8 @@ export class Device {
   readonly native: NativeAddon;
   /** @internal */
   recording = false;
+  /** What the recording under way reads and whoever runs it must refresh first. @internal */
+  copiesRead: Set<Bf16Copy> | null = null;
   readonly #id: number;
   #closing: Promise<void> | null = null;
   readonly #scopes: Set<Tensor>[] = [];
@@ -148,6 +151,7 @@ export class Device {
     if (this.recording) throw new DeviceError('record: a recording is already under way on this device');
     this.native.beginRecording(this.#id);
     this.recording = true;
+    this.copiesRead = new Set();
     try {
       const result = body();
       if (result instanceof Promise) {
@@ -155,13 +159,15 @@ export class Device {
         throw new OptionError('record: the function must not be async');
       }
       this.recording = false;
-      return new Program(this, this.native.endRecording(this.#id), result);
+      return new Program(this, this.native.endRecording(this.#id), result, [...this.copiesRead]);
     } catch (error) {
       if (this.recording) {
         this.recording = false;
         this.native.abandonRecording(this.#id);
       }
       throw error;
+    } finally {
+      this.copiesRead = null;
     }
   }
 

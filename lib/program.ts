@@ -1,3 +1,4 @@
+import type { Bf16Copy } from './autograd/bf16Copy.js';
 import type { Device } from './device.js';
 import { DisposedError } from './errors.js';
 
@@ -11,19 +12,22 @@ export class Program<T = unknown> {
   /** What the recorded function returned; tensors in it hold the values of the last run. */
   readonly result: T;
   #id: number;
+  readonly #copies: readonly Bf16Copy[];
 
   /** @internal Use `device.record`. */
-  constructor(device: Device, id: number, result: T) {
+  constructor(device: Device, id: number, result: T, copies: readonly Bf16Copy[]) {
     this.device = device;
     this.#id = id;
+    this.#copies = copies;
     this.result = result;
     forgotten.register(this, { device, id }, this);
   }
 
-  /** Enqueues all of it again, on the tensors it was recorded with. */
+  /** Enqueues all of it again, on the tensors it was recorded with; before it, what keeps copies of weights up to date. */
   run(): void {
     if (this.#id === 0) throw new DisposedError('program: run() after dispose()');
     if (this.device.closed) throw new DisposedError(`program: device '${this.device.info.id}' is closed`);
+    for (const copy of this.#copies) copy.refresh();
     this.device.native.runProgram(this.#id);
   }
 

@@ -1,6 +1,8 @@
 import type { Device } from '../device.js';
 import { ShapeError } from '../errors.js';
+import { convert } from '../ops/layout.js';
 import { permute, sizeOf, type Tensor } from '../tensor.js';
+import { Bf16Copy } from './bf16Copy.js';
 
 /** How PyTorch's order of a parameter's axes becomes the engine's: axis a of the engine's is axis `order[a]` of PyTorch's. */
 const engineOrder: Record<ParameterKind, readonly number[] | null> = {
@@ -12,7 +14,13 @@ const engineOrder: Record<ParameterKind, readonly number[] | null> = {
 /** Which axes a parameter has; decides its layout in memory. */
 export type ParameterKind = 'conv' | 'linear' | 'plain';
 
-/** A trained tensor and its gradient. `shape`, `read`, `readGrad` and `write` use PyTorch's layout, `value` and `grad` the engine's. */
+/** Where a parameter's copy in bf16 lies: within the copy of something larger, from this element on. */
+export interface CopyPlace {
+  readonly copy: Bf16Copy;
+  readonly offset: number;
+}
+
+/** A trained tensor and its gradient, both f32. `shape`, `read`, `readGrad` and `write` use PyTorch's layout, `value` and `grad` the engine's. */
 export class Parameter {
   readonly name: string;
   /** PyTorch's shape: conv [out, in, kh, kw], linear [out, in]. */
@@ -24,18 +32,59 @@ export class Parameter {
   /** The gradient counts as zero, whatever its memory holds: the next contribution overwrites. */
   #isZero = true;
 
-  /** `value` and `grad` are taken over; both in the engine's layout. A function makes `grad` when it is first needed. @internal */
-  constructor(name: string, shape: readonly number[], kind: ParameterKind, value: Tensor, grad: Tensor | (() => Tensor)) {
+  readonly #copyPlace: CopyPlace;
+  #copy: Tensor | null = null;
+
+  /**
+   * `value` and `grad` are taken over; both in the engine's layout. A function makes `grad` when it is first needed. Without a
+   * `copyPlace` the parameter has a copy of its own. @internal
+   */
+  constructor(
+    name: string,
+    shape: readonly number[],
+    kind: ParameterKind,
+    value: Tensor,
+    grad: Tensor | (() => Tensor),
+    copyPlace?: CopyPlace,
+  ) {
     this.name = name;
     this.shape = shape;
     this.kind = kind;
     this.value = value;
     this.#makeGrad = typeof grad === 'function' ? grad : () => grad;
+    this.#copyPlace = copyPlace ?? { copy: new Bf16Copy(value), offset: 0 };
     value.edge = this;
   }
 
   get device(): Device {
     return this.value.device;
+  }
+
+  /** The copy of this parameter alone or with others. @internal */
+  get copy(): Bf16Copy {
+    return this.#copyPlace.copy;
+  }
+
+  /**
+   * The values in the engine's layout for arithmetic in this element type: `value`, or a copy in bf16 that follows it: rounded
+   * again after every write of `value`, and by AdamW in its own pass. A recorded program rounds it before it runs where that is
+   * needed. Gradients with respect to the copy are the parameter's.
+   */
+  as(dtype: 'f32' | 'bf16'): Tensor {
+    if (dtype === this.value.dtype) return this.value;
+    const { copy, offset } = this.#copyPlace;
+    const whole = copy.refreshed();
+    if (this.#copy === null) {
+      this.#copy = this.device.outsideRecording(() => whole.alias(this.value.shape, offset));
+      this.#copy.edge = this;
+    }
+    return this.#copy;
+  }
+
+  /** @internal */
+  disposeViews(): void {
+    this.value.dispose();
+    this.#copy?.dispose();
   }
 
   get #grad(): Tensor {
@@ -68,8 +117,11 @@ export class Parameter {
   accumulate(gradient: Tensor): void {
     const { target, accumulate } = this.sink();
     const { native } = this.device;
-    if (accumulate) native.add(target.handle, gradient.handle, target.handle);
-    else native.cast(gradient.handle, target.handle);
+    if (accumulate) {
+      const addend = convert(gradient, target.dtype);
+      native.add(target.handle, addend.handle, target.handle);
+      if (addend !== gradient) addend.dispose();
+    } else native.cast(gradient.handle, target.handle);
     gradient.dispose();
   }
 

@@ -7,7 +7,10 @@ import type { Parameter } from './parameter.js';
 /** What a tensor was computed from: an operation on the tape, or a parameter. */
 export type Edge = TapeNode | Parameter;
 
-/** The gradient with respect to each input, in their order; null where none is wanted or it has been delivered already. */
+/**
+ * The gradient with respect to each input, in their order and in the input's element type; null where none is wanted or it has been
+ * delivered already.
+ */
 export type Backward = (dy: Tensor) => readonly (Tensor | null)[];
 
 /** One operation of the graph that hangs off a tensor. */
@@ -147,7 +150,7 @@ export function backward(loss: Tensor): void {
   if (edge === null)
     throw new OptionError('backward: the loss does not depend on any parameter (was it computed inside noGrad?)');
   if (!(edge instanceof TapeNode)) {
-    edge.accumulate(device.full(loss.shape, 1));
+    edge.accumulate(device.full(loss.shape, 1, { dtype: loss.dtype }));
     return;
   }
   const order = reversedOrder(edge);
@@ -156,7 +159,7 @@ export function backward(loss: Tensor): void {
   const gradients = new Map<Edge, Tensor>();
   withTaping(false, () =>
     device.unscoped(() => {
-      gradients.set(edge, device.full(loss.shape, 1));
+      gradients.set(edge, device.full(loss.shape, 1, { dtype: loss.dtype }));
       for (const node of order) {
         const dy = gradients.get(node);
         gradients.delete(node);

@@ -1,3 +1,4 @@
+import { Bf16Copy } from '../autograd/bf16Copy.js';
 import { engineShape, Parameter, type ParameterKind } from '../autograd/parameter.js';
 import type { Device } from '../device.js';
 import { streams, toRng } from '../random.js';
@@ -33,6 +34,8 @@ export class ParameterStore {
   readonly device: Device;
   /** All values, in the engine's layouts. */
   readonly flatValues: Tensor;
+  /** All values in bf16, for the operations that compute in it: takes memory from its first use on. */
+  readonly copy: Bf16Copy;
   readonly parameters: ReadonlyMap<string, Parameter>;
   readonly layout: ReadonlyMap<string, Place>;
   #flatGrads: Tensor | null = null;
@@ -49,6 +52,7 @@ export class ParameterStore {
     this.device = device;
     this.layout = layout;
     this.flatValues = device.outsideRecording(() => device.zeros([total]));
+    this.copy = new Bf16Copy(this.flatValues);
     this.parameters = device.outsideRecording(
       () => new Map(declarations.map((one, index) => [one[0], this.#makeParameter(one, seed === null ? null : { seed, index })])),
     );
@@ -82,11 +86,12 @@ export class ParameterStore {
       else if (initial !== 0) device.native.fill(row.handle, initial);
       row.dispose();
     }
-    const parameter = new Parameter(name, shape, kind, value, () => {
+    const makeGrad = () => {
       const grad = device.outsideRecording(() => view(this.flatGrads));
       this.#gradViews.push(grad);
       return grad;
-    });
+    };
+    const parameter = new Parameter(name, shape, kind, value, makeGrad, { copy: this.copy, offset: place.offset });
     stores.set(parameter, this);
     return parameter;
   }
@@ -109,9 +114,10 @@ export class ParameterStore {
   }
 
   dispose(): void {
-    for (const parameter of this.parameters.values()) parameter.value.dispose();
+    for (const parameter of this.parameters.values()) parameter.disposeViews();
     for (const view of this.#gradViews) view.dispose();
     this.flatValues.dispose();
     this.#flatGrads?.dispose();
+    this.copy.dispose();
   }
 }

@@ -1,7 +1,7 @@
 import { tape } from '../autograd/tape.js';
 import { ShapeError } from '../errors.js';
 import type { Tensor } from '../tensor.js';
-import { asTensor, expectRank, expectShape, oneDevice, type TensorLike } from './check.js';
+import { asFloat, expectRank, expectShape, oneDevice, type TensorLike } from './check.js';
 import { checkInteger, checkNames, checkNumber } from './options.js';
 
 export interface AttentionOptions {
@@ -15,18 +15,18 @@ const names = ['heads', 'scale'];
 
 /**
  * Scaled dot-product attention (Vaswani et al. 2017): y[n, i, h] = Σ_j softmax_j(scale · q[n, i, h]·k[n, j, h]) · v[n, j, h].
- * `q`, `k`, `v` [N, L, heads·D] alike; returns the same shape. Throws typed errors naming the argument.
+ * `q`, `k`, `v` [N, L, heads·D] alike, f32 or bf16; returns the same. Throws typed errors naming the argument.
  */
 export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: AttentionOptions = {}): Tensor {
   checkNames('attention', options, names);
   const { heads = 1 } = options;
   checkInteger('attention', 'heads', heads, 1);
-  const query = asTensor('attention', 'q', q);
-  const key = asTensor('attention', 'k', k);
-  const value = asTensor('attention', 'v', v);
+  const query = asFloat('attention', 'q', q);
+  const key = asFloat('attention', 'k', k, query);
+  const value = asFloat('attention', 'v', v, query);
   const device = oneDevice('attention', { q: query, k: key, v: value });
   expectRank('attention', 'q', query, 3);
-  const { shape } = query;
+  const { shape, dtype } = query;
   expectShape('attention', 'k', key, shape);
   expectShape('attention', 'v', value, shape);
   const [n, l, c] = shape as [number, number, number];
@@ -34,12 +34,12 @@ export function attention(q: TensorLike, k: TensorLike, v: TensorLike, options: 
   const { scale = 1 / Math.sqrt(c / heads) } = options;
   checkNumber('attention', 'scale', scale);
 
-  const y = device.empty(shape, 'f32');
+  const y = device.empty(shape, dtype);
   const lse = device.empty([n, heads, l], 'f32');
   device.native.attention(query.handle, key.handle, value.handle, y.handle, lse.handle, heads, scale);
   const wants = [query, key, value].map((input) => input.edge !== null);
   tape('attention', y, [query, key, value], [query, key, value, y, lse], (dy, saved) => {
-    const gradients = wants.map(() => device.empty(shape, 'f32'));
+    const gradients = wants.map(() => device.empty(shape, dtype));
     const handles = [dy, ...saved, ...gradients].map((tensor) => tensor.handle);
     device.native.attentionBackward(...handles, heads, scale);
     return gradients.map((gradient, i) => (wants[i] ? gradient : null));

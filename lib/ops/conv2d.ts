@@ -2,8 +2,19 @@ import { type Edge, tape, wantsGradient } from '../autograd/tape.js';
 import { OptionError, ShapeError } from '../errors.js';
 import { show } from '../options.js';
 import type { Tensor } from '../tensor.js';
-import { asTensor, expectRank, expectShape, oneDevice, optionalTensor, type TensorLike } from './check.js';
+import {
+  asFloat,
+  asWeight,
+  expectRank,
+  expectShape,
+  type FloatType,
+  oneDevice,
+  optionalFloat,
+  optionalTensor,
+  type TensorLike,
+} from './check.js';
 import { weightGradients } from './gradients.js';
+import { convert } from './layout.js';
 import { checkBoolean, checkInteger, checkNames } from './options.js';
 
 export interface Conv2dOptions {
@@ -20,9 +31,11 @@ export interface Conv2dOptions {
   padding?: number | readonly [top: number, left: number, bottom: number, right: number];
   /** Convolve the nearest-neighbour 2× enlargement of `x`. */
   upsample?: boolean;
+  /** Element type of the result where it differs from that of `x`: f32, for a last layer in bf16. Not with a residual. */
+  dtype?: 'f32';
 }
 
-const names = ['bias', 'skip', 'shift', 'residual', 'stride', 'padding', 'upsample'];
+const names = ['bias', 'skip', 'shift', 'residual', 'stride', 'padding', 'upsample', 'dtype'];
 
 /** The end of the native call: stride, four paddings, upsample. */
 type Window = readonly [stride: number, top: number, left: number, bottom: number, right: number, upsample: boolean];
@@ -31,17 +44,19 @@ type Window = readonly [stride: number, top: number, left: number, bottom: numbe
  * 2-D cross-correlation of `x` [N, H, W, C1] with `weight` [R, S, C1 + C2, K]:
  * y[n, i, j, k] = Σ x[n, i·stride + r − top, j·stride + s − left, c] · weight[r, s, c, k] + bias[k] + shift[n, k] + residual.
  * Returns [N, OH, OW, K], OH = ⌊(H + top + bottom − R)/stride⌋ + 1 (2H for H when upsampling).
+ * `x`, `skip`, `weight` and `residual` hold f32, or all bf16 (the sums f32) as the result then does; a parameter as `weight` suits
+ * both. `bias` and `shift` are f32.
  * Throws ShapeError, DTypeError, OptionError, DisposedError or DeviceMismatchError naming the argument.
  */
 export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions = {}): Tensor {
   checkNames('conv2d', options, names);
   const window = toWindow(options);
-  const input = asTensor('conv2d', 'x', x);
-  const filter = asTensor('conv2d', 'weight', weight);
+  const input = asFloat('conv2d', 'x', x);
+  const filter = asWeight('conv2d', 'weight', weight, input);
   const bias = optionalTensor('conv2d', 'bias', options.bias);
-  const skip = optionalTensor('conv2d', 'skip', options.skip);
+  const skip = optionalFloat('conv2d', 'skip', options.skip, input);
   const shift = optionalTensor('conv2d', 'shift', options.shift);
-  const residual = optionalTensor('conv2d', 'residual', options.residual);
+  const residual = optionalFloat('conv2d', 'residual', options.residual, input);
   const device = oneDevice('conv2d', { x: input, weight: filter, bias, skip, shift, residual });
   const shape = outputShape(input, skip, filter, window);
   const [n, , , k] = shape;
@@ -49,7 +64,7 @@ export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions
   if (shift) expectShape('conv2d', 'shift', shift, [n, k]);
   if (residual) expectShape('conv2d', 'residual', residual, shape);
 
-  const y = device.empty(shape, 'f32');
+  const y = device.empty(shape, outputType(options.dtype, input, residual));
   device.native.conv2d(
     input.handle,
     skip?.handle ?? 0,
@@ -67,23 +82,24 @@ export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions
   const wantsWeight = filter.edge !== null;
   const saved = [wantsWeight ? input : null, wantsWeight ? skip : null, wantsData ? filter : null];
   const edges = inputs.map((one) => one?.edge ?? null);
-  return tape('conv2d', y, inputs, saved, backwardOf(edges, input.shape, skip?.shape ?? null, filter.shape, window));
+  return tape('conv2d', y, inputs, saved, backwardOf(edges, input, skip?.shape ?? null, filter.shape, window));
 }
 
 function backwardOf(
   [dxEdge, dskipEdge, weightEdge, biasEdge, shiftEdge, residualEdge]: readonly (Edge | null | undefined)[],
-  shape: readonly number[],
+  { shape, dtype }: Tensor,
   skipShape: readonly number[] | null,
   weightShape: readonly number[],
   window: Window,
 ) {
-  return (dy: Tensor, [x, skip, weight]: Tensor[]): (Tensor | null)[] => {
+  return (dyOut: Tensor, [x, skip, weight]: Tensor[]): (Tensor | null)[] => {
+    const dy = convert(dyOut, dtype);
     const { device } = dy;
     let dx: Tensor | null = null;
     let dskip: Tensor | null = null;
     if (dxEdge || dskipEdge) {
-      dx = device.empty(shape, 'f32');
-      dskip = skipShape && device.empty(skipShape, 'f32');
+      dx = device.empty(shape, dtype);
+      dskip = skipShape && device.empty(skipShape, dtype);
       device.native.conv2dBackwardData(dy.handle, (weight as Tensor).handle, dx.handle, dskip?.handle ?? 0, ...window);
     }
     const [dweight, dbias] = weightGradients(dy, [weightEdge ?? null, biasEdge ?? null], weightShape, (dw, db, accumulate) =>
@@ -96,6 +112,13 @@ function backwardOf(
     }
     return [dxEdge ? dx : null, dskipEdge ? dskip : null, dweight, dbias, dshift, residualEdge ? dy : null];
   };
+}
+
+function outputType(asked: unknown, x: Tensor, residual: Tensor | null): FloatType {
+  if (asked === undefined) return x.dtype as FloatType;
+  if (asked !== 'f32') throw new OptionError(`conv2d: option 'dtype' must be 'f32' or left out, got ${show(asked)}`);
+  if (residual?.dtype === 'bf16') throw new OptionError("conv2d: option 'dtype' 'f32' does not go with a residual in bf16");
+  return asked;
 }
 
 function toWindow({ stride = 1, padding = 0, upsample = false }: Conv2dOptions): Window {

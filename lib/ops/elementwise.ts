@@ -1,32 +1,32 @@
 import { tape, wantsGradient } from '../autograd/tape.js';
 import { noRng, type RngOptions } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import { asTensor, expectShape, oneDevice, type TensorLike } from './check.js';
+import { asFloat, expectShape, oneDevice, type TensorLike } from './check.js';
 import { draw, drawAgain } from './draw.js';
 import { checkNames, checkNumber, checkProbability } from './options.js';
 
-/** y = a + b, shapes alike. */
+/** y = a + b, shapes and element types alike. Like all maps here: f32 or bf16, the result too; arithmetic in f32. */
 export function add(a: TensorLike, b: TensorLike): Tensor {
-  const x = asTensor('add', 'a', a);
-  const z = asTensor('add', 'b', b);
+  const x = asFloat('add', 'a', a);
+  const z = asFloat('add', 'b', b, x);
   const device = oneDevice('add', { a: x, b: z });
   expectShape('add', 'b', z, x.shape);
-  const y = device.empty(x.shape, 'f32');
+  const y = device.empty(x.shape, x.dtype);
   device.native.add(x.handle, z.handle, y.handle);
   return tape('add', y, [x, z], [], (dy) => [dy.alias(), dy.alias()]);
 }
 
-/** y = a · b element by element, shapes alike. */
+/** y = a · b element by element, shapes and element types alike. */
 export function mul(a: TensorLike, b: TensorLike): Tensor {
-  const x = asTensor('mul', 'a', a);
-  const z = asTensor('mul', 'b', b);
+  const x = asFloat('mul', 'a', a);
+  const z = asFloat('mul', 'b', b, x);
   const device = oneDevice('mul', { a: x, b: z });
   expectShape('mul', 'b', z, x.shape);
-  const y = device.empty(x.shape, 'f32');
+  const y = device.empty(x.shape, x.dtype);
   device.native.mul(x.handle, z.handle, y.handle);
   const times = (dy: Tensor, other: Tensor | undefined): Tensor | null => {
     if (!other) return null;
-    const product = device.empty(dy.shape, 'f32');
+    const product = device.empty(dy.shape, dy.dtype);
     device.native.mul(dy.handle, other.handle, product.handle);
     return product;
   };
@@ -38,12 +38,12 @@ export function mul(a: TensorLike, b: TensorLike): Tensor {
 export function scale(x: TensorLike, factor: number, offset = 0): Tensor {
   checkNumber('scale', 'factor', factor);
   checkNumber('scale', 'offset', offset);
-  const input = asTensor('scale', 'x', x);
+  const input = asFloat('scale', 'x', x);
   const { device } = input;
-  const y = device.empty(input.shape, 'f32');
+  const y = device.empty(input.shape, input.dtype);
   device.native.scale(input.handle, y.handle, factor, offset);
   return tape('scale', y, [input], [], (dy) => {
-    const dx = device.empty(dy.shape, 'f32');
+    const dx = device.empty(dy.shape, dy.dtype);
     device.native.scale(dy.handle, dx.handle, factor, 0);
     return [dx];
   });
@@ -51,12 +51,12 @@ export function scale(x: TensorLike, factor: number, offset = 0): Tensor {
 
 /** y = x · sigmoid(x), "SiLU" or "swish". */
 export function silu(x: TensorLike): Tensor {
-  const input = asTensor('silu', 'x', x);
+  const input = asFloat('silu', 'x', x);
   const { device } = input;
-  const y = device.empty(input.shape, 'f32');
+  const y = device.empty(input.shape, input.dtype);
   device.native.silu(input.handle, y.handle);
   return tape('silu', y, [input], [input], (dy, [saved]) => {
-    const dx = device.empty(dy.shape, 'f32');
+    const dx = device.empty(dy.shape, dy.dtype);
     device.native.siluBackward(dy.handle, (saved as Tensor).handle, dx.handle);
     return [dx];
   });
@@ -71,14 +71,14 @@ const dropoutNames = ['seed', 'stream', 'step', 'firstSample'];
 export function dropout(x: TensorLike, p: number, options: RngOptions = {}): Tensor {
   checkNames('dropout', options, dropoutNames);
   checkProbability('dropout', 'p', p);
-  const input = asTensor('dropout', 'x', x);
+  const input = asFloat('dropout', 'x', x);
   const { device } = input;
   const drawn = p > 0 ? draw('dropout', device, options, wantsGradient(input)) : null;
   const { fields } = drawn ?? noRng;
-  const y = device.empty(input.shape, 'f32');
+  const y = device.empty(input.shape, input.dtype);
   device.native.dropout(input.handle, y.handle, p, ...fields);
   tape('dropout', y, [input], [drawn?.state], (dy, [state]) => {
-    const dx = device.empty(dy.shape, 'f32');
+    const dx = device.empty(dy.shape, dy.dtype);
     device.native.dropout(dy.handle, dx.handle, p, ...drawAgain(fields, state));
     return [dx];
   });

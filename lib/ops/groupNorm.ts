@@ -3,7 +3,16 @@ import { OptionError, ShapeError } from '../errors.js';
 import { show } from '../options.js';
 import { noRng, type Rng, type RngOptions } from '../random.js';
 import { Tensor } from '../tensor.js';
-import { asTensor, channelsOf, expectShape, oneDevice, optionalTensor, type TensorLike } from './check.js';
+import {
+  asFloat,
+  asTensor,
+  channelsOf,
+  expectShape,
+  oneDevice,
+  optionalFloat,
+  optionalTensor,
+  type TensorLike,
+} from './check.js';
 import { draw, drawAgain } from './draw.js';
 import { gradientTargets } from './gradients.js';
 import { checkBoolean, checkInteger, checkNames, checkProbability } from './options.js';
@@ -29,7 +38,8 @@ const names = ['groups', 'eps', 'silu', 'skip', 'scaleShift', 'dropout', 'seed',
 /**
  * Group normalisation (Wu & He 2018) of `x` [N, ..., C1], over the pixels and the channels of a group, with what follows it in a
  * residual block: z = (x − mean)/√(var + eps) · gamma + beta, then scale and shift, SiLU, dropout. `gamma`, `beta` [C1 + C2].
- * Returns [N, ..., C1 + C2]. Throws typed errors naming the argument.
+ * Returns [N, ..., C1 + C2]. `x` and `skip` hold f32, or both bf16 (arithmetic in f32) as the result then does; the rest is f32.
+ * Throws typed errors naming the argument.
  */
 export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, options: GroupNormOptions): Tensor {
   checkNames('groupNorm', options, names);
@@ -39,10 +49,10 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
     throw new OptionError(`groupNorm: option 'eps' must be a finite number of at least 0, got ${show(eps)}`);
   checkBoolean('groupNorm', 'silu', silu);
   checkProbability('groupNorm', 'dropout', dropout);
-  const input = asTensor('groupNorm', 'x', x);
+  const input = asFloat('groupNorm', 'x', x);
   const weight = asTensor('groupNorm', 'gamma', gamma);
   const bias = asTensor('groupNorm', 'beta', beta);
-  const skip = optionalTensor('groupNorm', 'skip', options.skip);
+  const skip = optionalFloat('groupNorm', 'skip', options.skip, input);
   const scaleShift = optionalTensor('groupNorm', 'scaleShift', options.scaleShift);
   const device = oneDevice('groupNorm', { x: input, gamma: weight, beta: bias, skip, scaleShift });
   const shape = outputShape(input, skip, groups);
@@ -56,7 +66,7 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
   const taped = wantsGradient(...inputs);
   const drawn = dropout > 0 ? draw('groupNorm', device, options, taped) : null;
   const { fields } = drawn ?? noRng;
-  const y = device.empty(shape, 'f32');
+  const y = device.empty(shape, input.dtype);
   const stats = device.allocate([n, groups, 2], 'f32');
   device.native.groupNorm(
     input.handle,
@@ -94,8 +104,8 @@ function backwardOf(
   return (dy: Tensor, [x, skip, gamma, beta, scaleShift, stats, state]: (Tensor | undefined)[]): (Tensor | null)[] => {
     const { device } = dy;
     const [input, weight, bias] = [x as Tensor, gamma as Tensor, beta as Tensor];
-    const dx = device.empty(input.shape, 'f32');
-    const dskip = skip ? device.empty(skip.shape, 'f32') : null;
+    const dx = device.empty(input.shape, input.dtype);
+    const dskip = skip ? device.empty(skip.shape, skip.dtype) : null;
     const dscaleShift = scaleShift ? device.empty(scaleShift.shape, 'f32') : null;
     const { first, second, accumulate } = gradientTargets(
       device,

@@ -1,11 +1,11 @@
 import { tape } from '../autograd/tape.js';
 import { ShapeError } from '../errors.js';
 import type { Tensor } from '../tensor.js';
-import { asTensor, expectRank, type TensorLike } from './check.js';
+import { asFloat, expectRank, type TensorLike } from './check.js';
 
 /** Nearest-neighbour enlargement by 2: [N, H, W, C] → [N, 2H, 2W, C]. */
 export function upsample(x: TensorLike): Tensor {
-  const input = asTensor('upsample', 'x', x);
+  const input = asFloat('upsample', 'x', x);
   expectRank('upsample', 'x', input, 4);
   const { shape } = input;
   return tape('upsample', repeat2x2(input), [input], [], (dy) => [sum2x2(dy, shape)]);
@@ -13,7 +13,7 @@ export function upsample(x: TensorLike): Tensor {
 
 /** Mean over 2 × 2 pixels (average pooling): [N, H, W, C] → [N, H/2, W/2, C]. Throws ShapeError for an odd height or width. */
 export function downsample(x: TensorLike): Tensor {
-  const input = asTensor('downsample', 'x', x);
+  const input = asFloat('downsample', 'x', x);
   expectRank('downsample', 'x', input, 4);
   const [n, h, w, c] = input.shape as [number, number, number, number];
   if (h % 2 !== 0 || w % 2 !== 0)
@@ -24,13 +24,13 @@ export function downsample(x: TensorLike): Tensor {
 
 function repeat2x2(x: Tensor): Tensor {
   const [n, h, w, c] = x.shape as [number, number, number, number];
-  const y = x.device.empty([n, 2 * h, 2 * w, c], 'f32');
+  const y = x.device.empty([n, 2 * h, 2 * w, c], x.dtype);
   x.device.native.upsample(x.handle, y.handle);
   return y;
 }
 
 function sum2x2(x: Tensor, shape: readonly number[]): Tensor {
-  const y = x.device.empty(shape, 'f32');
+  const y = x.device.empty(shape, x.dtype);
   x.device.native.upsampleBackward(x.handle, y.handle);
   return y;
 }
