@@ -37,9 +37,11 @@ bool Block::run(const Launch& launch, dim3 index) {
   free_stacks_.clear();
   for (int i = count; i-- > 0;) free_stacks_.push_back(i);
   threads_.resize(static_cast<size_t>(count));
+  copies_.resize(static_cast<size_t>(count));
   dim3 at(0, 0, 0);
   for (int i = 0; i < count; ++i) {
     threads_[static_cast<size_t>(i)] = {nullptr, at, i / kWarpSize, i % kWarpSize, -1, nullptr};
+    copies_[static_cast<size_t>(i)].clear();
     if (++at.x < launch.block.x) continue;
     at.x = 0;
     if (++at.y < launch.block.y) continue;
@@ -152,6 +154,9 @@ void Block::leave() {
   if (waiting_ > 0) fault("left the kernel while %d threads wait at __syncthreads in line %d", waiting_, barrier_line_);
   if (warp.arrived != 0 && (warp.mask & bit) != 0)
     fault("left the kernel while lanes %08x wait for it in %s with mask %08x", warp.arrived, warp.operation, warp.mask);
+  // Nowhere does CUDA promise that they end before the shared memory is somebody else's.
+  if (const size_t copies = this->copies().under_way(); copies > 0)
+    fault("left the kernel with %zu copies of cp.async that it has not waited for", copies);
   warp.alive &= ~bit;
   warp.ready &= ~bit;
   if (warp.ready == 0) ready_warps_ &= ~(1u << current_->warp);
@@ -192,7 +197,8 @@ bool Block::arrive(uint32_t mask, const char* operation, void* slot) {
   if ((mask & ~warp.alive) != 0)
     fault("%s: mask %08x names lanes %08x, which do not exist or have left the kernel", operation, mask,
           mask & ~warp.alive);
-  if (warp.arrived != 0 && (warp.mask != mask || std::strcmp(warp.operation, operation) != 0))
+  if (warp.arrived != 0 &&
+      (warp.mask != mask || (warp.operation != operation && std::strcmp(warp.operation, operation) != 0)))
     fault("%s with mask %08x while lanes %08x wait in %s with mask %08x", operation, mask, warp.arrived, warp.operation,
           warp.mask);
   warp.mask = mask;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "emulator/async_copy.h"
 #include "emulator/fiber.h"
 #include "emulator/types.h"
 #include "emulator/wild_access.h"
@@ -58,6 +59,9 @@ class Block {
   const dim3& block_size() const { return launch_->block; }
   const dim3& grid_size() const { return launch_->grid; }
   unsigned char* shared() { return shared_; }
+  size_t shared_bytes() const { return launch_->shared_bytes; }
+  int lane() const { return current_->lane; }
+  AsyncCopies& copies() { return copies_[static_cast<size_t>(current_ - threads_.data())]; }
 
   // For the threads of the block. A fault ends the block at once: nothing on the fibers' stacks is destroyed.
   [[noreturn]] __attribute__((format(printf, 2, 3))) void fault(const char* format, ...);
@@ -84,6 +88,7 @@ class Block {
   Stacks stacks_;
   std::vector<int> free_stacks_;
   std::vector<Thread> threads_;
+  std::vector<AsyncCopies> copies_;  // of each thread
   Warp warps_[kMaxThreads / kWarpSize];
   uint32_t ready_warps_ = 0;
   Thread* current_ = nullptr;

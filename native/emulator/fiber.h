@@ -22,10 +22,12 @@ class Stacks {
   Stacks& operator=(const Stacks&) = delete;
 
   void require(size_t count);  // throws std::bad_alloc
-  void* top(size_t index) const { return base_ + (index + 1) * kStride; }
+  // Staggered, so that the same frame of different threads does not fall into the same set of the processor's caches.
+  void* top(size_t index) const { return base_ + (index + 1) * kStride - index * kStagger % kSpread; }
 
  private:
   static constexpr size_t kGuard = 65536, kStride = 262144;  // page sizes reach 64 KB on some machines
+  static constexpr size_t kStagger = 17 * 64, kSpread = 32768;
   char* base_ = nullptr;
   size_t count_ = 0;
 };

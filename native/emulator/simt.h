@@ -2,6 +2,7 @@
 // undefined on a GPU becomes a fault that names kernel, block and thread.
 #pragma once
 
+#include "emulator/global_memory.h"
 #include "emulator/launch.h"
 #include "emulator/math.h"
 #include "emulator/types.h"

@@ -1,13 +1,7 @@
-// Kernels with one fault each, and what the emulator makes of them: `emulator_faults <name>` prints what was reported,
-// and "sound" when nothing was. faults.test.ts has the expectations.
-#include <cmath>
+// Kernels with one fault each: barriers, collectives, shared memory, limits.
 #include <cstdio>
-#include <functional>
-#include <map>
-#include <string>
-#include <vector>
 
-#include "cuda/simt.h"
+#include "cases.h"
 
 namespace {
 
@@ -94,59 +88,75 @@ DEVICE __attribute__((noinline)) float descend(float* y, int depth) {
 }
 KERNEL(kThreads) deep(const float* x, float* y) { y[threadIdx.x] = x[threadIdx.x] + descend(y, 1000); }
 
-struct Case {
+struct Buffers {
   cudaStream_t stream;
   float *x, *y;
 };
 
-using Launch = std::function<void(const Case&)>;
 constexpr size_t kTile = kThreads * sizeof(float);
 
-const std::map<std::string, Launch> cases = {
-    {"sound", [](const Case& c) { LAUNCH((reverse<true>), 1, kThreads, kTile, c.stream, c.x, c.y); }},
-    {"missing barrier", [](const Case& c) { LAUNCH((reverse<false>), 1, kThreads, kTile, c.stream, c.x, c.y); }},
+// Reversed: n, n − 1, … 1.
+template <class Launch>
+cases::Case reversed(const Launch& launch) {
+  return [launch] {
+    std::vector<float> x(kThreads), y(kThreads);
+    for (int i = 0; i < kThreads; ++i) {
+      x[static_cast<size_t>(i)] = static_cast<float>(i + 1);
+      y[static_cast<size_t>(i)] = static_cast<float>(kThreads - i);
+    }
+    float* from = cases::on_device(x);
+    float* to = cases::on_device(std::vector<float>(kThreads, NAN));
+    return cases::compare(to, y, 0, [&](cudaStream_t stream) { launch(Buffers{stream, from, to}); });
+  };
+}
+
+const cases::Add more = {
+    {"sound", reversed([](const Buffers& c) { LAUNCH((reverse<true>), 1, kThreads, kTile, c.stream, c.x, c.y); })},
+    {"missing barrier",
+     reversed([](const Buffers& c) { LAUNCH((reverse<false>), 1, kThreads, kTile, c.stream, c.x, c.y); })},
     {"shared memory, past the end",
-     [](const Case& c) { LAUNCH(past_the_end, 1, kThreads, kTile, c.stream, c.x, c.y, 1); }},
+     reversed([](const Buffers& c) { LAUNCH(past_the_end, 1, kThreads, kTile, c.stream, c.x, c.y, 1); })},
     {"shared memory, before the start",
-     [](const Case& c) { LAUNCH(past_the_end, 1, kThreads, kTile, c.stream, c.x, c.y, -1); }},
-    {"barrier of half a block", [](const Case& c) { LAUNCH(half_a_block, 1, kThreads, kTile, c.stream, c.x, c.y); }},
-    {"two barriers", [](const Case& c) { LAUNCH(two_barriers, 1, kThreads, kTile, c.stream, c.x, c.y); }},
+     reversed([](const Buffers& c) { LAUNCH(past_the_end, 1, kThreads, kTile, c.stream, c.x, c.y, -1); })},
+    {"barrier of half a block",
+     reversed([](const Buffers& c) { LAUNCH(half_a_block, 1, kThreads, kTile, c.stream, c.x, c.y); })},
+    {"two barriers", reversed([](const Buffers& c) { LAUNCH(two_barriers, 1, kThreads, kTile, c.stream, c.x, c.y); })},
     {"left before a barrier",
-     [](const Case& c) { LAUNCH(left_before_a_barrier, 1, kThreads, kTile, c.stream, c.x, c.y, 50); }},
+     reversed([](const Buffers& c) { LAUNCH(left_before_a_barrier, 1, kThreads, kTile, c.stream, c.x, c.y, 50); })},
     {"left before a shuffle",
-     [](const Case& c) { LAUNCH(left_before_a_shuffle, 1, kThreads, 0, c.stream, c.x, c.y, 50); }},
-    {"mask without the caller", [](const Case& c) { LAUNCH(narrow_mask, 1, kThreads, 0, c.stream, c.x, c.y); }},
-    {"shuffle of half a warp", [](const Case& c) { LAUNCH(half_a_warp, 1, kThreads, 0, c.stream, c.x, c.y); }},
-    {"two operations", [](const Case& c) { LAUNCH(other_operation, 1, kThreads, 0, c.stream, c.x, c.y); }},
-    {"lane outside the mask", [](const Case& c) { LAUNCH(outside_the_mask, 1, kThreads, 0, c.stream, c.x, c.y); }},
-    {"far away", [](const Case& c) { LAUNCH(far_away, 1, kThreads, 0, c.stream, c.x, c.y); }},
-    {"stack overflow", [](const Case& c) { LAUNCH(deep, 1, kThreads, 0, c.stream, c.x, c.y); }},
-    {"too many threads", [](const Case& c) { LAUNCH((reverse<true>), 1, 1025, kTile, c.stream, c.x, c.y); }},
-    {"empty grid", [](const Case& c) { LAUNCH((reverse<true>), 0, kThreads, kTile, c.stream, c.x, c.y); }},
+     reversed([](const Buffers& c) { LAUNCH(left_before_a_shuffle, 1, kThreads, 0, c.stream, c.x, c.y, 50); })},
+    {"mask without the caller",
+     reversed([](const Buffers& c) { LAUNCH(narrow_mask, 1, kThreads, 0, c.stream, c.x, c.y); })},
+    {"shuffle of half a warp",
+     reversed([](const Buffers& c) { LAUNCH(half_a_warp, 1, kThreads, 0, c.stream, c.x, c.y); })},
+    {"two operations", reversed([](const Buffers& c) { LAUNCH(other_operation, 1, kThreads, 0, c.stream, c.x, c.y); })},
+    {"lane outside the mask",
+     reversed([](const Buffers& c) { LAUNCH(outside_the_mask, 1, kThreads, 0, c.stream, c.x, c.y); })},
+    {"far away", reversed([](const Buffers& c) { LAUNCH(far_away, 1, kThreads, 0, c.stream, c.x, c.y); })},
+    {"stack overflow", reversed([](const Buffers& c) { LAUNCH(deep, 1, kThreads, 0, c.stream, c.x, c.y); })},
+    {"too many threads",
+     reversed([](const Buffers& c) { LAUNCH((reverse<true>), 1, 1025, kTile, c.stream, c.x, c.y); })},
+    {"empty grid", reversed([](const Buffers& c) { LAUNCH((reverse<true>), 0, kThreads, kTile, c.stream, c.x, c.y); })},
     {"grid too high",
-     [](const Case& c) { LAUNCH((reverse<true>), dim3(1, 65536), kThreads, kTile, c.stream, c.x, c.y); }},
+     reversed([](const Buffers& c) { LAUNCH((reverse<true>), dim3(1, 65536), kThreads, kTile, c.stream, c.x, c.y); })},
     {"shared memory, not asked for",
-     [](const Case& c) { LAUNCH((reverse<true>), 1, kThreads, (48 << 10) + 1, c.stream, c.x, c.y); }},
-    {"shared memory, asked for",
-     [](const Case& c) {
+     reversed([](const Buffers& c) { LAUNCH((reverse<true>), 1, kThreads, (48 << 10) + 1, c.stream, c.x, c.y); })},
+    {"shared memory, asked for", reversed([](const Buffers& c) {
        cudaFuncSetAttribute(reverse<true>, cudaFuncAttributeMaxDynamicSharedMemorySize, 64 << 10);
        LAUNCH((reverse<true>), 1, kThreads, 64 << 10, c.stream, c.x, c.y);
-     }},
-    {"shared memory, more than there is",
-     [](const Case&) {
+     })},
+    {"shared memory, more than there is", reversed([](const Buffers&) {
        cudaFuncSetAttribute(reverse<true>, cudaFuncAttributeMaxDynamicSharedMemorySize, (227 << 10) + 1);
-     }},
-    {"allocation while capturing",
-     [](const Case& c) {
+     })},
+    {"allocation while capturing", reversed([](const Buffers& c) {
        cudaGraph_t graph;
        float* memory;
        cudaStreamBeginCapture(c.stream, cudaStreamCaptureModeGlobal);
        const cudaError_t refused = cudaMalloc(&memory, 4);
        printf("%s, ", cudaGetErrorName(refused));
        cudaStreamEndCapture(c.stream, &graph);
-     }},
-    {"graph",
-     [](const Case& c) {
+     })},
+    {"graph", reversed([](const Buffers& c) {
        cudaGraph_t graph;
        cudaGraphExec_t executable;
        cudaStreamBeginCapture(c.stream, cudaStreamCaptureModeGlobal);
@@ -157,39 +167,7 @@ const std::map<std::string, Launch> cases = {
        cudaStreamSynchronize(c.stream);
        cudaGraphExecDestroy(executable);
        cudaGraphDestroy(graph);
-     }},
+     })},
 };
 
-std::string report(const Launch& launch) {
-  Case c{};
-  cudaStreamCreateWithFlags(&c.stream, cudaStreamNonBlocking);
-  cudaMalloc(&c.x, kTile);
-  cudaMalloc(&c.y, kTile);
-  std::vector<float> x(kThreads), y(kThreads);
-  for (int i = 0; i < kThreads; ++i) x[static_cast<size_t>(i)] = static_cast<float>(i + 1);
-  cudaMemcpyAsync(c.x, x.data(), kTile, cudaMemcpyHostToDevice, c.stream);
-  cudaStreamSynchronize(c.stream);
-  launch(c);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return cudaGetErrorName(error);
-  cudaMemcpyAsync(y.data(), c.y, kTile, cudaMemcpyDeviceToHost, c.stream);
-  if (const cudaError_t error = cudaStreamSynchronize(c.stream); error != cudaSuccess) {
-    // Sticky: everything after it fails, too.
-    float* more;
-    return std::string(cudaMalloc(&more, 4) == error ? "sticky: " : "not sticky: ") + cudaGetErrorString(error);
-  }
-  int wrong = 0;
-  for (int i = 0; i < kThreads; ++i) wrong += std::isnan(y[static_cast<size_t>(i)]);
-  return wrong > 0 ? "NaN" : y[0] == kThreads ? "sound" : "wrong";
-}
-
 }  // namespace
-
-int main(int count, char** arguments) {
-  const auto found = cases.find(count > 1 ? arguments[1] : "");
-  if (found == cases.end()) {
-    for (const auto& [name, launch] : cases) printf("%s\n", name.c_str());
-    return 2;
-  }
-  printf("%s\n", report(found->second).c_str());
-  return 0;
-}
