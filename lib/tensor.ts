@@ -25,6 +25,8 @@ export class Tensor {
   edge: Edge | null = null;
   /** Shared by all handles to the same memory; counts writes in place. @internal */
   readonly cell: { version: number };
+  /** Sums over its pixels that the convolution left which made it, good for this version of the contents. @internal */
+  sums: { readonly tensor: Tensor; readonly version: number } | null = null;
   #handle: Handle;
 
   /** @internal Use `device.tensor` and the operations. */
@@ -135,6 +137,8 @@ export class Tensor {
     const handle = this.#handle;
     this.#handle = 0;
     this.edge = null;
+    this.sums?.tensor.dispose();
+    this.sums = null;
     this.device.disown(this, handle);
   }
 

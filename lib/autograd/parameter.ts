@@ -32,7 +32,8 @@ export class Parameter {
   /** The gradient counts as zero, whatever its memory holds: the next contribution overwrites. */
   #isZero = true;
 
-  readonly #copyPlace: CopyPlace;
+  /** @internal */
+  readonly copyPlace: CopyPlace;
   #copy: Tensor | null = null;
 
   /**
@@ -52,17 +53,12 @@ export class Parameter {
     this.kind = kind;
     this.value = value;
     this.#makeGrad = typeof grad === 'function' ? grad : () => grad;
-    this.#copyPlace = copyPlace ?? { copy: new Bf16Copy(value), offset: 0 };
+    this.copyPlace = copyPlace ?? { copy: new Bf16Copy(value), offset: 0 };
     value.edge = this;
   }
 
   get device(): Device {
     return this.value.device;
-  }
-
-  /** The copy of this parameter alone or with others. @internal */
-  get copy(): Bf16Copy {
-    return this.#copyPlace.copy;
   }
 
   /**
@@ -72,7 +68,7 @@ export class Parameter {
    */
   as(dtype: 'f32' | 'bf16'): Tensor {
     if (dtype === this.value.dtype) return this.value;
-    const { copy, offset } = this.#copyPlace;
+    const { copy, offset } = this.copyPlace;
     const whole = copy.refreshed();
     if (this.#copy === null) {
       this.#copy = this.device.outsideRecording(() => whole.alias(this.value.shape, offset));

@@ -18,6 +18,8 @@ export interface ForwardOptions {
 export interface Network {
   readonly device: Device;
   forward(xt: Tensor, t: Tensor, options?: ForwardOptions): Tensor;
+  /** Called before a recording of `forward`: what could be computed once for all its runs. @internal */
+  refreshWeights?(): void;
 }
 
 /**

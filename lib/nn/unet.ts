@@ -4,7 +4,7 @@ import { noGrad } from '../autograd/tape.js';
 import type { Device } from '../device.js';
 import { DisposedError } from '../errors.js';
 import { readModelFolder, writeModelFolder } from '../files/diffusers.js';
-import type { TensorLike } from '../ops/check.js';
+import type { FloatType, TensorLike } from '../ops/check.js';
 import { boolean, checkPath, parseOptions, string } from '../options.js';
 import { type Seed, snapshotSeed, toRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
@@ -27,8 +27,8 @@ export interface UNetForwardOptions {
 
 /** Options of `UNet.load`. */
 export interface UNetLoadOptions {
-  /** Element type of the arithmetic. */
-  dtype?: 'f32' | 'bf16';
+  /** Element type of the arithmetic on images, as in `UNetOptions`; 'f32'. */
+  dtype?: FloatType;
   /** Which of several weight files: 'fp16' takes `diffusion_pytorch_model.fp16.safetensors`. */
   variant?: string;
 }
@@ -97,7 +97,7 @@ export class UNet {
     checkComputeType('UNet.load', device, dtype);
     checkPath('UNet.load', 'path', path);
     const folder = await readModelFolder(path, variant);
-    const model = UNet.#described(device, folder.config, optionsOf(folder.config));
+    const model = UNet.#described(device, folder.config, optionsOf(folder.config, dtype));
     try {
       await folder.loadInto(model.store.parameters);
     } catch (error) {
@@ -134,6 +134,19 @@ export class UNet {
     return this.#disposed;
   }
 
+  /** Element type of the arithmetic on images. @internal */
+  get dtype(): FloatType {
+    return this.config.dtype ?? 'f32';
+  }
+
+  /**
+   * Brings the copy of the weights up to date that bf16 arithmetic reads: before a recording that shall not do so by itself at
+   * every run. @internal
+   */
+  refreshWeights(): void {
+    if (this.dtype === 'bf16') this.store.copy.refreshed();
+  }
+
   /** All parameters under diffusers' names. */
   parameters(): Map<string, Parameter> {
     return new Map(this.store.parameters);
@@ -159,7 +172,8 @@ export class UNet {
         const classes = labelTensor(device, architecture, labels, batch);
         const dropout = train && architecture.dropout > 0 ? architecture.dropout : 0;
         const random = dropout > 0 ? { dropout, seed: seed ?? snapshotSeed(device) } : {};
-        return predict(this.#layers, architecture, images, embedTime(this.#layers, architecture, steps, classes), random);
+        const time = embedTime(this.#layers, architecture, steps, classes);
+        return predict(this.#layers, architecture, this.dtype, images, time, random);
       });
     return train ? run() : noGrad(run);
   }

@@ -1,7 +1,9 @@
+import type { FloatType } from '../ops/check.js';
 import { conv2d } from '../ops/conv2d.js';
 import { scale, silu } from '../ops/elementwise.js';
 import { embedding } from '../ops/embedding.js';
 import { groupNorm } from '../ops/groupNorm.js';
+import { cast } from '../ops/layout.js';
 import type { Seed } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import { attention, down, residual, timeEmbedding, up } from './blocks/index.js';
@@ -17,12 +19,13 @@ export function embedTime(layers: UNetLayers, config: UNet2DConfig, steps: Tenso
 }
 
 /**
- * The network's way down, through the middle and up: [N, H, W, C] → [N, H, W, K]. Every output on the way down is kept and read
+ * The network's way down, through the middle and up: f32 [N, H, W, C] → f32 [N, H, W, K], in `dtype` between. Every output on the way down is kept and read
  * again, as a skip, by the block of the same place on the way up.
  */
 export function predict(
   layers: UNetLayers,
   config: UNet2DConfig,
+  dtype: FloatType,
   images: Tensor,
   time: Tensor,
   random: { dropout?: number; seed?: Seed },
@@ -36,7 +39,9 @@ export function predict(
   const run = (x: Tensor, { residual, attention }: Block, skip?: Tensor) =>
     device.scope(() => attend(resnet(x, residual, skip), attention));
 
-  let x = conv2d(center_input_sample ? scale(images, 2, -1) : images, convIn.weight, { bias: convIn.bias, padding: 1 });
+  const input = center_input_sample ? scale(images, 2, -1) : images;
+  const entry = dtype === 'f32' ? input : cast(input, dtype);
+  let x = conv2d(entry, convIn.weight, { bias: convIn.bias, padding: 1, statistics: true });
   const skips = [x];
   const goDown = (made: Tensor) => {
     x = made;
@@ -60,5 +65,5 @@ export function predict(
     if (resample) goUp(up(x, resample));
   }
   const normed = groupNorm(x, normOut.weight, normOut.bias, { groups, eps, silu: true });
-  return conv2d(normed, convOut.weight, { bias: convOut.bias, padding: 1 });
+  return conv2d(normed, convOut.weight, { bias: convOut.bias, padding: 1, dtype: 'f32' });
 }

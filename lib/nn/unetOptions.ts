@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { Device } from '../device.js';
 import { DisposedError, DTypeError, OptionError } from '../errors.js';
+import type { FloatType } from '../ops/check.js';
 import { boolean, integer, number, oneOf, parseOptions, show } from '../options.js';
 import { contradiction, headChannelsAt, type UNet2DConfig } from './unetConfig.js';
 
@@ -41,8 +42,8 @@ export interface UNetOptions {
   normEps?: number;
   /** Seed of the initial weights; 0. */
   seed?: number;
-  /** Element type of the arithmetic. */
-  dtype?: 'f32' | 'bf16';
+  /** Element type of the arithmetic on images; 'f32'. Weights, gradients and what enters and leaves are f32 all the same. */
+  dtype?: FloatType;
   /** Start the last layer of each block, and the network's, at zero (Ho et al. 2020; Dhariwal & Nichol 2021); true. */
   zeroInit?: boolean;
 }
@@ -104,10 +105,10 @@ export function checkDevice(owner: string, device: unknown): asserts device is D
 }
 
 /** Throws DTypeError when the device cannot compute in this type, OptionError when there is no such type. */
-export function checkComputeType(owner: string, device: Device, dtype: unknown): asserts dtype is 'f32' {
+export function checkComputeType(owner: string, device: Device, dtype: unknown): asserts dtype is FloatType {
   if (dtype !== 'f32' && dtype !== 'bf16')
     throw new OptionError(`${owner}: option 'dtype' must be 'f32' or 'bf16', got ${show(dtype)}`);
-  if (dtype === 'bf16')
+  if (dtype === 'bf16' && !device.info.bf16)
     throw new DTypeError(
       `${owner}: dtype 'bf16' is not available on ${device.info.id} (${device.info.isa ?? device.info.name}); use 'f32'`,
     );
@@ -174,8 +175,8 @@ function defaultGroups(baseChannels: number, channels: readonly number[]): numbe
   return groups;
 }
 
-/** The options that come nearest to a configuration: all of it, for one that options made. */
-export function optionsOf(config: UNet2DConfig): UNetOptions {
+/** The options that come nearest to a configuration, to compute in `dtype`: all of it, for one that options made. */
+export function optionsOf(config: UNet2DConfig, dtype: FloatType): UNetOptions {
   const [baseChannels] = config.block_out_channels as [number];
   const imageSize = config.sample_size ?? undefined;
   const height = Array.isArray(imageSize) ? imageSize[0] : imageSize;
@@ -199,6 +200,6 @@ export function optionsOf(config: UNet2DConfig): UNetOptions {
     numClasses: config.num_class_embeds ?? 0,
     groups: config.norm_num_groups,
     normEps: config.norm_eps,
-    dtype: 'f32',
+    dtype,
   };
 }

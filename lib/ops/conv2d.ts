@@ -16,6 +16,7 @@ import {
 import { weightGradients } from './gradients.js';
 import { convert } from './layout.js';
 import { checkBoolean, checkInteger, checkNames } from './options.js';
+import { attachSums } from './sums.js';
 
 export interface Conv2dOptions {
   /** [K] */
@@ -33,9 +34,14 @@ export interface Conv2dOptions {
   upsample?: boolean;
   /** Element type of the result where it differs from that of `x`: f32, for a last layer in bf16. Not with a residual. */
   dtype?: 'f32';
+  /**
+   * A group normalisation follows: hand it the sums that it needs, where that can be had along the way (bf16, pixels of the result
+   * a multiple of 64). Changes no more than the rounding of its statistics.
+   */
+  statistics?: boolean;
 }
 
-const names = ['bias', 'skip', 'shift', 'residual', 'stride', 'padding', 'upsample', 'dtype'];
+const names = ['bias', 'skip', 'shift', 'residual', 'stride', 'padding', 'upsample', 'dtype', 'statistics'];
 
 /** The end of the native call: stride, four paddings, upsample. */
 type Window = readonly [stride: number, top: number, left: number, bottom: number, right: number, upsample: boolean];
@@ -51,6 +57,7 @@ type Window = readonly [stride: number, top: number, left: number, bottom: numbe
 export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions = {}): Tensor {
   checkNames('conv2d', options, names);
   const window = toWindow(options);
+  if (options.statistics !== undefined) checkBoolean('conv2d', 'statistics', options.statistics);
   const input = asFloat('conv2d', 'x', x);
   const filter = asWeight('conv2d', 'weight', weight, input);
   const bias = optionalTensor('conv2d', 'bias', options.bias);
@@ -65,6 +72,7 @@ export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions
   if (residual) expectShape('conv2d', 'residual', residual, shape);
 
   const y = device.empty(shape, outputType(options.dtype, input, residual));
+  const sums = options.statistics && y.dtype === 'bf16' ? attachSums(y) : null;
   device.native.conv2d(
     input.handle,
     skip?.handle ?? 0,
@@ -73,7 +81,7 @@ export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions
     shift?.handle ?? 0,
     residual?.handle ?? 0,
     y.handle,
-    0,
+    sums?.handle ?? 0,
     ...window,
   );
   const inputs = [input, skip, filter, bias, shift, residual];

@@ -16,6 +16,7 @@ import {
 import { draw, drawAgain } from './draw.js';
 import { gradientTargets } from './gradients.js';
 import { checkBoolean, checkInteger, checkNames, checkProbability } from './options.js';
+import { sumsOf } from './sums.js';
 
 /** Seed options place the dropout mask; without a seed the device's own stream advances. */
 export interface GroupNormOptions extends RngOptions {
@@ -68,14 +69,17 @@ export function groupNorm(x: TensorLike, gamma: TensorLike, beta: TensorLike, op
   const { fields } = drawn ?? noRng;
   const y = device.empty(shape, input.dtype);
   const stats = device.allocate([n, groups, 2], 'f32');
+  const sums = sumsOf(input);
+  const skipSums = sums && skip ? sumsOf(skip) : null;
+  const summed = sums !== null && (skip === null || skipSums !== null);
   device.native.groupNorm(
     input.handle,
     skip?.handle ?? 0,
     weight.handle,
     bias.handle,
     scaleShift?.handle ?? 0,
-    0,
-    0,
+    summed ? sums.handle : 0,
+    summed ? (skipSums?.handle ?? 0) : 0,
     y.handle,
     stats,
     groups,

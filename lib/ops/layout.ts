@@ -3,6 +3,7 @@ import { ShapeError } from '../errors.js';
 import type { DType } from '../native.js';
 import { checkDType, checkShape, sizeOf, type Tensor } from '../tensor.js';
 import { asFloat, asTensor, channelsOf, expectShape, oneDevice, type TensorLike } from './check.js';
+import { shareSums } from './sums.js';
 
 /** [a, b] along the last axis; the other axes alike. */
 export function concat(a: TensorLike, b: TensorLike): Tensor {
@@ -31,7 +32,9 @@ export function reshape(x: TensorLike, shape: readonly number[]): Tensor {
       `reshape: [${shape}] has ${sizeOf(shape)} elements, x [${input.shape}] has ${input.size}; they must be as many`,
     );
   const before = input.shape;
-  return tape('reshape', input.alias([...shape]), [input], [], (dy) => [dy.alias(before)]);
+  const y = input.alias([...shape]);
+  if (input.sums) shareSums(input, y);
+  return tape('reshape', y, [input], [], (dy) => [dy.alias(before)]);
 }
 
 /**

@@ -84,9 +84,14 @@ export class SampleBatch {
     this.#writeState(seed, k, first + offset);
     if (noise && this.#noise) copyRows(noise, offset, this.#noise, 0);
     this.x.cell.version++;
-    if (typeof this.#inputs.model === 'function') return this.#enqueue();
-    if (this.#program) this.#program.run();
-    else this.#program = this.#inputs.device.record(() => this.#inputs.device.scope(() => void this.#enqueue()));
+    const { device, model } = this.#inputs;
+    if (typeof model === 'function') return this.#enqueue();
+    if (this.#program) {
+      this.#program.run();
+      return undefined;
+    }
+    model.refreshWeights?.();
+    this.#program = device.record(() => device.scope(() => void this.#enqueue()));
     return undefined;
   }
 

@@ -19,11 +19,13 @@ interface State {
   m: Tensor;
   v: Tensor;
   ema: Tensor | null;
+  /** The values in bf16, once an operation has computed in it. */
+  copy: Tensor | null;
 }
 
 /**
  * Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, in PyTorch's form), clipping by the global norm and
- * an exponential moving average of the weights, all in one pass over memory after the norm: two launches for a model whose
+ * an exponential moving average of the weights and their copies in bf16, all in one pass over memory after the norm: two launches for a model whose
  * parameters share their memory. Where the norm is not finite nothing is written, but the step counts for the bias correction.
  */
 export class AdamW {
@@ -40,6 +42,8 @@ export class AdamW {
   readonly #norms: [Tensor, Tensor];
   /** (learning rate, 1 - β₁ⁿ, √(1 - β₂ⁿ), decay of the average). */
   readonly #hyper: Tensor;
+  /** There is a recording of the update that leaves copies in bf16 as they are. */
+  #recordedWithoutCopy = false;
   #disposed = false;
 
   /**
@@ -57,7 +61,7 @@ export class AdamW {
         const { values } = range;
         const ema = this.#options.emaDecay === undefined ? null : like(values);
         if (ema) device.native.cast(values.handle, ema.handle);
-        return { range, m: device.zeros(values.shape), v: device.zeros(values.shape), ema };
+        return { range, m: device.zeros(values.shape), v: device.zeros(values.shape), ema, copy: null };
       }),
       norms: [device.zeros([2]), device.zeros([2])] as [Tensor, Tensor],
       hyper: device.zeros([4]),
@@ -93,7 +97,27 @@ export class AdamW {
     const hyper = Float32Array.of(learningRate, correction1, Math.sqrt(correction2), decay);
     if (this.device.recording) this.device.outsideRecording(() => this.#hyper.write(hyper));
     else this.#hyper.write(hyper);
-    for (const { range } of this.#states) range.values.cell.version++;
+    this.#expectUpdate();
+  }
+
+  /** Counts the write that is to come, of the values and of their copies in bf16. */
+  #expectUpdate(): void {
+    const states = this.#states;
+    const refresh = () => {
+      for (const { range } of states) range.copyPlace.copy.refresh();
+    };
+    if (this.device.recording) this.device.outsideRecording(refresh);
+    else refresh(); // what the update does not reach must be right already
+    for (const { range } of states) range.values.cell.version++;
+    if (this.#recordedWithoutCopy) return;
+    for (const state of states) if (this.#copyOf(state)) state.range.copyPlace.copy.markFresh();
+  }
+
+  #copyOf(state: State): Tensor | null {
+    const { values, copyPlace } = state.range;
+    const whole = copyPlace.copy.memory;
+    if (whole) state.copy ??= this.device.outsideRecording(() => whole.alias(values.shape, copyPlace.offset));
+    return state.copy;
   }
 
   /** The second half of `step`: the operations alone, which a recording can hold. */
@@ -107,10 +131,13 @@ export class AdamW {
     this.#states.forEach(({ range }, i) => {
       native.gradientNorm(range.grads.handle, i === 0 ? 0 : norm(i - 1), norm(i), i === last ? gradientClip : 0);
     });
-    for (const { range, m, v, ema } of this.#states) {
+    for (const state of this.#states) {
+      const { range, m, v, ema } = state;
+      const copy = this.#copyOf(state);
+      if (!copy && this.device.recording) this.#recordedWithoutCopy = true;
       const handles = [range.values, range.grads, m, v].map((tensor) => tensor.handle);
       const constants = [...betas, eps, weightDecay];
-      native.adamW(...handles, ema?.handle ?? 0, 0, norm(last), this.#hyper.handle, ...constants);
+      native.adamW(...handles, ema?.handle ?? 0, copy?.handle ?? 0, norm(last), this.#hyper.handle, ...constants);
     }
   }
 
@@ -156,8 +183,8 @@ export class AdamW {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const { range, m, v, ema } of this.#states)
-      for (const tensor of [range.values, range.grads, m, v, ema]) tensor?.dispose();
+    for (const { range, m, v, ema, copy } of this.#states)
+      for (const tensor of [range.values, range.grads, m, v, ema, copy]) tensor?.dispose();
     for (const tensor of [...this.#norms, this.#hyper, this.gradientNorm]) tensor.dispose();
   }
 

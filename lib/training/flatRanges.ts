@@ -1,4 +1,4 @@
-import type { Parameter } from '../autograd/parameter.js';
+import type { CopyPlace, Parameter } from '../autograd/parameter.js';
 import { type ParameterStore, storeOf } from '../nn/parameters.js';
 import type { Tensor } from '../tensor.js';
 
@@ -6,6 +6,8 @@ import type { Tensor } from '../tensor.js';
 export interface FlatRange {
   readonly values: Tensor;
   readonly grads: Tensor;
+  /** Where their copies in bf16 lie. */
+  readonly copyPlace: CopyPlace;
   /** Each parameter with the place of its first element in the views. */
   readonly members: readonly { parameter: Parameter; firstElement: number }[];
 }
@@ -21,7 +23,8 @@ export function flatRanges(parameters: Iterable<Parameter>): FlatRange[] {
     else {
       const { value, grad } = parameter;
       const flat = (tensor: Tensor) => tensor.alias([tensor.size]);
-      ranges.push({ values: flat(value), grads: flat(grad), members: [{ parameter, firstElement: 0 }] });
+      const { copyPlace } = parameter;
+      ranges.push({ values: flat(value), grads: flat(grad), copyPlace, members: [{ parameter, firstElement: 0 }] });
     }
   }
   for (const store of stores) ranges.push(...rangesOf(store, wanted));
@@ -47,6 +50,7 @@ function rangesOf(store: ParameterStore, wanted: ReadonlySet<Parameter>): FlatRa
     const end = last === places[places.length - 1] ? store.flatValues.size : last.offset + last.size;
     const flat = (tensor: Tensor) => tensor.alias([end - first.offset], first.offset);
     const members = run.map(({ parameter, offset }) => ({ parameter, firstElement: offset - first.offset }));
-    return { values: flat(store.flatValues), grads: flat(store.flatGrads), members };
+    const { copyPlace } = first.parameter;
+    return { values: flat(store.flatValues), grads: flat(store.flatGrads), copyPlace, members };
   });
 }

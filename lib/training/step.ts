@@ -67,8 +67,9 @@ export class TrainingStep {
 
   /** Enqueues the update after `step` others; resolves when it has run. */
   run(step: number, batch: HostBatch, learningRate: number): Promise<StepResult> {
-    const { optimizer, batchSize, microBatch, imageShape, seed } = this.#parts;
+    const { model, optimizer, batchSize, microBatch, imageShape, seed } = this.#parts;
     const imageBytes = imageShape[0] * imageShape[1] * imageShape[2];
+    model.refreshWeights();
     optimizer.updates = step;
     optimizer.prepare({ learningRate });
     const whole = microBatch === batchSize;

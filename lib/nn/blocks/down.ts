@@ -21,5 +21,6 @@ export function down(x: TensorLike, weights: Affine, options: DownOptions = {}):
   checkNames('down', options, ['padding']);
   const { padding = 1 } = options;
   if (padding !== 0 && padding !== 1) throw new OptionError(`down: option 'padding' must be 0 or 1, got ${show(padding)}`);
-  return conv2d(x, weights.weight, { bias: weights.bias, stride: 2, padding: padding === 1 ? 1 : [0, 0, 1, 1] });
+  const sides = padding === 1 ? 1 : ([0, 0, 1, 1] as const);
+  return conv2d(x, weights.weight, { bias: weights.bias, stride: 2, padding: sides, statistics: true });
 }

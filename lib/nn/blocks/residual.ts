@@ -66,13 +66,13 @@ export function residual(x: TensorLike, weights: ResidualWeights, options: Resid
     const projected = time && timeProjection ? linear(time, timeProjection.weight, { bias: timeProjection.bias }) : null;
     const [shift, scaleShift] = timeEmbedding === 'add' ? [projected, null] : [null, projected];
     const first = groupNorm(x, norm1.weight, norm1.bias, { groups, eps, silu: true, skip });
-    const hidden = conv2d(first, conv1.weight, { bias: conv1.bias, padding: 1, shift });
+    const hidden = conv2d(first, conv1.weight, { bias: conv1.bias, padding: 1, shift, statistics: true });
     first.dispose();
     const random = dropout > 0 ? { dropout, seed, stream } : {};
     const second = groupNorm(hidden, norm2.weight, norm2.bias, { groups, eps, silu: true, scaleShift, ...random });
     hidden.dispose();
     const base = shortcut ? conv2d(x, shortcut.weight, { bias: shortcut.bias, skip }) : x;
-    const sum = conv2d(second, conv2.weight, { bias: conv2.bias, padding: 1, residual: base });
+    const sum = conv2d(second, conv2.weight, { bias: conv2.bias, padding: 1, residual: base, statistics: true });
     return outputScale === 1 ? sum : scale(sum, 1 / outputScale);
   });
 }

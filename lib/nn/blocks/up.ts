@@ -9,5 +9,5 @@ import { type Affine, checkWeights } from './weights.js';
  */
 export function up(x: TensorLike, weights: Affine): Tensor {
   checkWeights('up', { conv: weights }, ['conv']);
-  return conv2d(x, weights.weight, { bias: weights.bias, padding: 1, upsample: true });
+  return conv2d(x, weights.weight, { bias: weights.bias, padding: 1, upsample: true, statistics: true });
 }
