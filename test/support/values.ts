@@ -21,3 +21,12 @@ export const eps32 = 2 ** -24;
 export function tolerance(terms: number, c = 4): number {
   return c * eps32 * Math.sqrt(terms);
 }
+
+/** Each value rounded to the nearest bf16, ties to even, as a float32. */
+export function toBf16(values: ArrayLike<number>): Float32Array {
+  const rounded = Float32Array.from(values);
+  const bits = new Uint32Array(rounded.buffer);
+  for (const [i, word] of bits.entries())
+    if (!Number.isNaN(rounded[i])) bits[i] = (word + 0x7fff + ((word >>> 16) & 1)) & 0xffff0000;
+  return rounded;
+}
