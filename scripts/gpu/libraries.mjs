@@ -1,0 +1,28 @@
+import { execFileSync } from 'node:child_process';
+
+/** The C library's own parts, which every machine has. */
+const system = /^(linux-vdso|ld-linux[^.]*|libc|libm|libdl|libpthread|librt)\.so/;
+const cxx = /^(libstdc\+\+|libgcc_s)\.so/;
+
+/** The shared libraries that `files` link: [name, path] pairs, the C++ runtime apart because the machine may have its own. */
+export function sharedLibraries(files) {
+  const found = new Map();
+  for (const file of files) {
+    const lines = execFileSync('ldd', [file], { encoding: 'utf8' });
+    for (const [, name, path] of lines.matchAll(/^\s*(\S+) => (\S+|not found)/gm)) {
+      if (path === 'not') throw new Error(`${file} needs ${name}, which is not installed`);
+      if (!system.test(name)) found.set(name, path);
+    }
+  }
+  const all = [...found].sort();
+  return { others: all.filter(([name]) => !cxx.test(name)), cxx: all.filter(([name]) => cxx.test(name)) };
+}
+
+/** The newest version of the C library ('GLIBC') or of the C++ library ('GLIBCXX') that these files ask for. */
+export function newestNeeded(prefix, files) {
+  const versions = files.flatMap((file) => {
+    const symbols = execFileSync('objdump', ['-T', file], { encoding: 'utf8', maxBuffer: 2 ** 28 });
+    return [...symbols.matchAll(new RegExp(`\\b${prefix}_([0-9.]+)`, 'g'))].map(([, version]) => version);
+  });
+  return versions.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })).at(-1);
+}
