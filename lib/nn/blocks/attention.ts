@@ -1,5 +1,5 @@
 import { attention as attend } from '../../ops/attention.js';
-import { asTensor, expectRank, type TensorLike } from '../../ops/check.js';
+import { asFloat, expectRank, type TensorLike } from '../../ops/check.js';
 import { scale } from '../../ops/elementwise.js';
 import { groupNorm } from '../../ops/groupNorm.js';
 import { reshape } from '../../ops/layout.js';
@@ -43,7 +43,7 @@ export function attention(x: TensorLike, weights: AttentionWeights, options: Att
   checkNames('attention', options, names);
   const { groups, eps = 1e-5, heads = 1, outputScale = 1 } = options;
   const { norm, q, k, v, out } = weights;
-  const input = asTensor('attention', 'x', x);
+  const input = asFloat('attention', 'x', x);
   expectRank('attention', 'x', input, 4);
   const [n, h, w, c] = input.shape as [number, number, number, number];
   return input.device.scope(() => {

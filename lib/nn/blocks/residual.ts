@@ -1,5 +1,5 @@
 import { OptionError } from '../../errors.js';
-import { asTensor, type TensorLike } from '../../ops/check.js';
+import { asFloat, type TensorLike } from '../../ops/check.js';
 import { conv2d } from '../../ops/conv2d.js';
 import { scale } from '../../ops/elementwise.js';
 import { groupNorm } from '../../ops/groupNorm.js';
@@ -62,7 +62,7 @@ export function residual(x: TensorLike, weights: ResidualWeights, options: Resid
     throw new OptionError(`residual: option 'timeEmbedding' must be 'add' or 'scaleShift', got ${show(timeEmbedding)}`);
   if (!time !== !timeProjection) throw new OptionError('residual: option time and weights.timeProjection come together');
   if (skip && !shortcut) throw new OptionError('residual: weights.shortcut is needed with a skip');
-  return asTensor('residual', 'x', x).device.scope(() => {
+  return asFloat('residual', 'x', x).device.scope(() => {
     const projected = time && timeProjection ? linear(time, timeProjection.weight, { bias: timeProjection.bias }) : null;
     const [shift, scaleShift] = timeEmbedding === 'add' ? [projected, null] : [null, projected];
     const first = groupNorm(x, norm1.weight, norm1.bias, { groups, eps, silu: true, skip });
