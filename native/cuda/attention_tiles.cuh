@@ -1,28 +1,18 @@
-// The two products that attention is made of, on tiles of 64 rows by 64 columns in f32.
+// The two products that attention is made of, on tiles of 64 rows by 64 columns in f32 (heads hold f32 or bf16).
 //   A block has 16 × 16 threads. Of a tile of weights thread (ty, tx) holds rows 4·ty … 4·ty + 3 and columns tx, tx +
 //   16, …; of a tile of results the same rows and columns 4·tx … 4·tx + 3 of each part of 64 columns. Heads are
 //   strided: row i of a head starts pitch elements after row i − 1. Rows and columns beyond the end read as zero.
 #pragma once
 
-#include <cstdint>
-
+#include "cuda/attention_shape.cuh"
 #include "cuda/quad.cuh"
-#include "cuda/simt.h"
 
 namespace diffusion::cuda::attention_tiles {
 
-constexpr int kThreads = 256, kTile = 64, kSlab = 32;
+constexpr int kThreads = 256, kTile = AttentionShape::kTile, kSlab = 32;
 constexpr int kSlabPitch = kSlab + 4, kWeightPitch = kTile + 4;  // 16-byte aligned, neighbouring rows on other banks
 constexpr int kParts = 4;  // of 64 columns that a thread has registers for, at most
 constexpr float kInfinity = __builtin_huge_valf();
-
-// One head of q, k, …: `rows` rows of `width` values.
-struct Head {
-  const float* data;
-  int64_t rows, pitch;
-  int width;
-  bool vector;  // four values of a row may be read at once
-};
 
 struct Shared {
   float a[kTile * kSlabPitch];
@@ -31,25 +21,30 @@ struct Shared {
 };
 static_assert(2 * kTile * kSlabPitch >= kTile * kTile && sizeof(Shared) <= 48 * 1024);
 
+DEVICE float value_of(float x) { return x; }
+DEVICE float value_of(Bf16 x) { return widen(x); }
+DEVICE void round_to(float* to, float x) { *to = x; }
+DEVICE void round_to(Bf16* to, float x) { *to = to_bf16(x); }
+
 // tile[row, column] = head[first_row + row, first_column + column]
-template <int columns, int pitch>
-DEVICE void load_tile(float* tile, const Head& head, int64_t first_row, int first_column) {
+template <int columns, int pitch, class T>
+DEVICE void load_tile(float* tile, const Head<T>& head, int64_t first_row, int first_column) {
   constexpr int kRows = kThreads / (columns / 4);  // that a step fills
   const int row = static_cast<int>(threadIdx.x) / (columns / 4),
             column = static_cast<int>(threadIdx.x) % (columns / 4) * 4;
   const int inside = head.width - first_column - column;
   const int64_t rows = head.rows - first_row - row;
-  const float* from = head.data + (first_row + row) * head.pitch + first_column + column;
+  const T* from = head.data + (first_row + row) * head.pitch + first_column + column;
 #pragma unroll
   for (int step = 0; step < kTile / kRows; ++step, from += kRows * head.pitch) {
     Quad quad{};
     if (step * kRows < rows) {
-      if (head.vector) {
+      if (std::is_same_v<T, float> && head.vector) {
         if (inside > 0) quad = *reinterpret_cast<const Quad*>(from);
       } else {
 #pragma unroll
         for (int i = 0; i < 4; ++i)
-          if (i < inside) quad.at[i] = from[i];
+          if (i < inside) quad.at[i] = value_of(from[i]);
       }
     }
     *reinterpret_cast<Quad*>(tile + (step * kRows + row) * pitch + column) = quad;
@@ -59,7 +54,8 @@ DEVICE void load_tile(float* tile, const Head& head, int64_t first_row, int firs
 DEVICE Quad quad_at(const float* from) { return *reinterpret_cast<const Quad*>(from); }
 
 // dot[i][j] = a[row i]·b[column j], summed over the width in its order.
-DEVICE void products(Shared& shared, const Head& a, int64_t first_row, const Head& b, int64_t first_column,
+template <class T>
+DEVICE void products(Shared& shared, const Head<T>& a, int64_t first_row, const Head<T>& b, int64_t first_column,
                      float (&dot)[4][4]) {
   const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
 #pragma unroll
@@ -96,8 +92,8 @@ DEVICE void store_weights(Shared& shared, const float (&weights)[4][4]) {
 }
 
 // result += weights · b[first_row … first_row + 63, first_column …]
-template <int parts>
-DEVICE void accumulate(Shared& shared, const Head& b, int64_t first_row, int first_column,
+template <int parts, class T>
+DEVICE void accumulate(Shared& shared, const Head<T>& b, int64_t first_row, int first_column,
                        float (&result)[parts][4][4]) {
   const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
   float* const tile = shared.a;
@@ -125,8 +121,8 @@ DEVICE void accumulate(Shared& shared, const Head& b, int64_t first_row, int fir
 }
 
 // to[first_row …, first_column …] = result · factor(row of the thread)
-template <int parts, class F>
-DEVICE void store_result(const Head& shape, float* to, int64_t first_row, int first_column,
+template <int parts, class T, class F>
+DEVICE void store_result(const Head<T>& shape, T* to, int64_t first_row, int first_column,
                          const float (&result)[parts][4][4], F factor) {
   const int tx = static_cast<int>(threadIdx.x) % 16, ty = static_cast<int>(threadIdx.x) / 16;
 #pragma unroll
@@ -139,14 +135,14 @@ DEVICE void store_result(const Head& shape, float* to, int64_t first_row, int fi
       Quad quad;
 #pragma unroll
       for (int j = 0; j < 4; ++j) quad.at[j] = result[part][i][j] * factor(i);
-      float* const at = to + row * shape.pitch + column;
-      if (shape.vector) {
+      T* const at = to + row * shape.pitch + column;
+      if (std::is_same_v<T, float> && shape.vector) {
         *reinterpret_cast<Quad*>(at) = quad;
         continue;
       }
 #pragma unroll
       for (int j = 0; j < 4; ++j)
-        if (column + j < shape.width) at[j] = quad.at[j];
+        if (column + j < shape.width) round_to(at + j, quad.at[j]);
     }
 }
 
