@@ -1,12 +1,11 @@
 import { randomInt } from 'node:crypto';
 import * as v from 'valibot';
-import type { Bf16Copy } from './autograd/bf16Copy.js';
 import type { DeviceInfo } from './deviceList.js';
 import { DeviceError, DisposedError, OptionError, ShapeError } from './errors.js';
 import { dtypeOf, toArray } from './hostArrays.js';
 import { completion, type DataArray, type DType, dtypes, type Handle, type NativeAddon } from './native.js';
 import { checkFunction, parseOptions } from './options.js';
-import { Program } from './program.js';
+import { Program, RecordingNotes } from './program.js';
 import { type Seed, toRng } from './random.js';
 import { keptTensors } from './scope.js';
 import { checkDType, checkShape, type Layout, permute, sizeOf, Tensor } from './tensor.js';
@@ -35,8 +34,8 @@ export class Device {
   readonly native: NativeAddon;
   /** @internal */
   recording = false;
-  /** What the recording under way reads and whoever runs it must refresh first. @internal */
-  copiesRead: Set<Bf16Copy> | null = null;
+  /** Of the recording under way. @internal */
+  notes: RecordingNotes | null = null;
   readonly #id: number;
   #closing: Promise<void> | null = null;
   readonly #scopes: Set<Tensor>[] = [];
@@ -151,7 +150,8 @@ export class Device {
     if (this.recording) throw new DeviceError('record: a recording is already under way on this device');
     this.native.beginRecording(this.#id);
     this.recording = true;
-    this.copiesRead = new Set();
+    const notes = new RecordingNotes();
+    this.notes = notes;
     try {
       const result = body();
       if (result instanceof Promise) {
@@ -159,7 +159,7 @@ export class Device {
         throw new OptionError('record: the function must not be async');
       }
       this.recording = false;
-      return new Program(this, this.native.endRecording(this.#id), result, [...this.copiesRead]);
+      return new Program(this, this.native.endRecording(this.#id), result, notes);
     } catch (error) {
       if (this.recording) {
         this.recording = false;
@@ -167,7 +167,7 @@ export class Device {
       }
       throw error;
     } finally {
-      this.copiesRead = null;
+      this.notes = null;
     }
   }
 

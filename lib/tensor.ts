@@ -12,6 +12,11 @@ export type Layout = 'nhwc' | 'nchw';
 /** Uploads up to this size are copied at once; larger ones are read by the executor, so that the event loop does not wait. */
 const copiedAtOnce = 1 << 20;
 
+/** Memory: counts the writes in place. @internal */
+export interface Cell {
+  version: number;
+}
+
 /**
  * A dense array on a device. Operations return new tensors at once and compute them later, in order. `dispose()` drops this
  * handle only: recorded graphs, pending reads and programs keep what they use.
@@ -23,14 +28,14 @@ export class Tensor {
   readonly dtype: DType;
   /** How it was computed, while gradients are wanted. @internal */
   edge: Edge | null = null;
-  /** Shared by all handles to the same memory; counts writes in place. @internal */
-  readonly cell: { version: number };
+  /** Shared by all handles to the same memory. @internal */
+  readonly cell: Cell;
   /** Sums over its pixels that the convolution left which made it, good for this version of the contents. @internal */
   sums: { readonly tensor: Tensor; readonly version: number } | null = null;
   #handle: Handle;
 
   /** @internal Use `device.tensor` and the operations. */
-  constructor(device: Device, handle: Handle, shape: readonly number[], dtype: DType, cell = { version: 0 }) {
+  constructor(device: Device, handle: Handle, shape: readonly number[], dtype: DType, cell: Cell = { version: 0 }) {
     this.device = device;
     this.#handle = handle;
     this.shape = shape;
@@ -103,7 +108,13 @@ export class Tensor {
         if (ordered !== staged) native.permute(staged.handle, ordered.handle, 0, 2, 3, 1);
         if (ordered !== this) native.cast(ordered.handle, this.handle);
       });
+    this.countWrite();
+  }
+
+  /** To be called for every write in place. @internal */
+  countWrite(): void {
     this.cell.version++;
+    if (this.device.recording) this.device.notes?.cellsWritten.add(this.cell);
   }
 
   #upload(array: DataArray): void {

@@ -26,7 +26,7 @@ export class Bf16Copy {
   refreshed(): Tensor {
     const { device, shape, cell } = this.#original;
     this.#copy ??= device.outsideRecording(() => new Tensor(device, device.allocate(shape, 'bf16'), shape, 'bf16', cell));
-    device.copiesRead?.add(this);
+    device.notes?.copiesRead.add(this);
     if (this.#version !== cell.version) {
       device.native.cast(this.#original.handle, this.#copy.handle);
       this.#version = cell.version;

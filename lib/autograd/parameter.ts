@@ -191,5 +191,5 @@ export function writeParameter(parameter: Parameter, tensor: Tensor, values: Flo
     staged.dispose();
     target.dispose();
   });
-  tensor.cell.version++;
+  tensor.countWrite();
 }

@@ -105,7 +105,7 @@ export class ParameterStore {
   /** Takes over values laid out as `flatValues`. */
   copyFrom(flat: Tensor): void {
     this.device.native.cast(flat.handle, this.flatValues.handle);
-    this.flatValues.cell.version++;
+    this.flatValues.countWrite();
   }
 
   /** Forgets all gradients; no memory is touched. */

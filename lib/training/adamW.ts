@@ -116,7 +116,8 @@ export class AdamW {
   #copyOf(state: State): Tensor | null {
     const { values, copyPlace } = state.range;
     const whole = copyPlace.copy.memory;
-    if (whole && this.device.info.bf16) state.copy ??= this.device.outsideRecording(() => whole.alias(values.shape, copyPlace.offset));
+    if (whole && this.device.info.bf16)
+      state.copy ??= this.device.outsideRecording(() => whole.alias(values.shape, copyPlace.offset));
     return state.copy;
   }
 

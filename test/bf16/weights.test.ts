@@ -120,6 +120,7 @@ eachDevice((id, open) => {
     });
     parameter.write(randomValues(15, 15));
     written.run();
+    expect(await written.result.read()).toEqual(await eager().read());
     parameter.write(randomValues(15, 14));
     expect(await written.result.read()).toEqual(await eager().read());
   });
