@@ -11,6 +11,7 @@ import {
   stepLearningRate,
 } from './adamWOptions.js';
 import { type FlatRange, flatRanges } from './flatRanges.js';
+import { UpdatedCopies } from './updatedCopies.js';
 
 export type { AdamWOptions };
 
@@ -19,8 +20,6 @@ interface State {
   m: Tensor;
   v: Tensor;
   ema: Tensor | null;
-  /** The values in bf16, once an operation has computed in it. */
-  copy: Tensor | null;
 }
 
 /**
@@ -37,13 +36,12 @@ export class AdamW {
   updates = 0;
   readonly #options: CheckedAdamWOptions;
   readonly #states: State[];
+  readonly #copies: UpdatedCopies;
   readonly #places = new Map<Parameter, { state: State; firstElement: number }>();
   /** (norm, clip factor), twice: norms of several ranges are chained from one to the other, the last into the first. */
   readonly #norms: [Tensor, Tensor];
   /** (learning rate, 1 - β₁ⁿ, √(1 - β₂ⁿ), decay of the average). */
   readonly #hyper: Tensor;
-  /** There is a recording of the update that leaves copies in bf16 as they are. */
-  #recordedWithoutCopy = false;
   #disposed = false;
 
   /**
@@ -61,12 +59,16 @@ export class AdamW {
         const { values } = range;
         const ema = this.#options.emaDecay === undefined ? null : like(values);
         if (ema) device.native.cast(values.handle, ema.handle);
-        return { range, m: device.zeros(values.shape), v: device.zeros(values.shape), ema, copy: null };
+        return { range, m: device.zeros(values.shape), v: device.zeros(values.shape), ema };
       }),
       norms: [device.zeros([2]), device.zeros([2])] as [Tensor, Tensor],
       hyper: device.zeros([4]),
     }));
     this.#states = made.states;
+    this.#copies = new UpdatedCopies(
+      device,
+      made.states.map(({ range }) => range),
+    );
     this.#norms = made.norms;
     this.#hyper = made.hyper;
     this.gradientNorm = device.unscoped(() => this.#norms[0].alias([1]));
@@ -97,28 +99,7 @@ export class AdamW {
     const hyper = Float32Array.of(learningRate, correction1, Math.sqrt(correction2), decay);
     if (this.device.recording) this.device.outsideRecording(() => this.#hyper.write(hyper));
     else this.#hyper.write(hyper);
-    this.#expectUpdate();
-  }
-
-  /** Counts the write that is to come, of the values and of their copies in bf16. */
-  #expectUpdate(): void {
-    const states = this.#states;
-    const refresh = () => {
-      for (const { range } of states) range.copyPlace.copy.refresh();
-    };
-    if (this.device.recording) this.device.outsideRecording(refresh);
-    else refresh(); // what the update does not reach must be right already
-    for (const { range } of states) range.values.cell.version++;
-    if (this.#recordedWithoutCopy) return;
-    for (const state of states) if (this.#copyOf(state)) state.range.copyPlace.copy.markFresh();
-  }
-
-  #copyOf(state: State): Tensor | null {
-    const { values, copyPlace } = state.range;
-    const whole = copyPlace.copy.memory;
-    if (whole && this.device.info.bf16)
-      state.copy ??= this.device.outsideRecording(() => whole.alias(values.shape, copyPlace.offset));
-    return state.copy;
+    this.#copies.expectUpdate();
   }
 
   /** The second half of `step`: the operations alone, which a recording can hold. */
@@ -132,13 +113,10 @@ export class AdamW {
     this.#states.forEach(({ range }, i) => {
       native.gradientNorm(range.grads.handle, i === 0 ? 0 : norm(i - 1), norm(i), i === last ? gradientClip : 0);
     });
-    for (const state of this.#states) {
-      const { range, m, v, ema } = state;
-      const copy = this.#copyOf(state);
-      if (!copy && this.device.recording) this.#recordedWithoutCopy = true;
+    for (const { range, m, v, ema } of this.#states) {
       const handles = [range.values, range.grads, m, v].map((tensor) => tensor.handle);
       const constants = [...betas, eps, weightDecay];
-      native.adamW(...handles, ema?.handle ?? 0, copy?.handle ?? 0, norm(last), this.#hyper.handle, ...constants);
+      native.adamW(...handles, ema?.handle ?? 0, this.#copies.handle(range), norm(last), this.#hyper.handle, ...constants);
     }
   }
 
@@ -184,8 +162,9 @@ export class AdamW {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const { range, m, v, ema, copy } of this.#states)
-      for (const tensor of [range.values, range.grads, m, v, ema, copy]) tensor?.dispose();
+    for (const { range, m, v, ema } of this.#states)
+      for (const tensor of [range.values, range.grads, m, v, ema]) tensor?.dispose();
+    this.#copies.dispose();
     for (const tensor of [...this.#norms, this.#hyper, this.gradientNorm]) tensor.dispose();
   }
 
