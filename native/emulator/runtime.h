@@ -53,7 +53,8 @@ enum cudaDeviceAttr {
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
 };
 
-inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
+inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventBlockingSync = 1, cudaEventDisableTiming = 2,
+                          cudaHostAllocDefault = 0;
 
 struct cudaDeviceProp {
   char name[256];
@@ -122,6 +123,15 @@ cudaError_t set_attribute(const void* function, cudaFuncAttribute attribute, int
 template <class... Parameters>
 cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute attribute, int value) {
   return diffusion::emulator::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
+}
+
+struct cudaFuncAttributes {
+  int binaryVersion, ptxVersion;
+};
+template <class... Parameters>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(Parameters...)) {
+  *attributes = {90, 90};
+  return cudaSuccess;
 }
 
 // Of the driver's interface: virtual memory.
