@@ -1,5 +1,8 @@
 import { availableParallelism } from 'node:os';
 
+/** Images decoded at once: libuv has four threads for it. */
+export const concurrency = Math.max(2, Math.min(4, availableParallelism()));
+
 /** What every loader that decodes many images accepts. */
 export interface LoadingOptions {
   /** Called after each image with the number done and the total. */
@@ -33,8 +36,7 @@ export async function forEachConcurrent(
       throw error;
     }
   };
-  const workers = Math.max(2, Math.min(4, availableParallelism()));
-  const outcomes = await Promise.allSettled(Array.from({ length: workers }, worker));
+  const outcomes = await Promise.allSettled(Array.from({ length: concurrency }, worker));
   const failure = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failure) throw failure.reason;
 }

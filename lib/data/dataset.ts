@@ -1,14 +1,16 @@
-import { createHash } from 'node:crypto';
 import * as v from 'valibot';
 import { DatasetError, DTypeError, OptionError, ShapeError } from '../errors.js';
 import { parseOptions, show, string } from '../options.js';
-import { forEachInSlices } from '../slices.js';
 import { type Cifar10Options, readCifar10 } from './cifar10.js';
-import { type FolderOptions, readFolder } from './folder.js';
+import { type FolderOptions, openFolder } from './folder.js';
 import type { IconSource } from './iconify.js';
 import { type IconOptions, readIcons } from './icons.js';
 import { type IdxOptions, readIdx } from './idx.js';
+import type { ImageIterableSource } from './imageIterable.js';
 import type { Images } from './images.js';
+import { type IterableOptions, IterableSource } from './iterableSource.js';
+import { MemorySource } from './memorySource.js';
+import type { ImageReader, ImageSource, ReadingOptions } from './source.js';
 
 /** Options of `ImageDataset.tensor`. */
 export interface TensorDatasetOptions {
@@ -28,34 +30,52 @@ const tensorSchema = v.strictObject({
   classNames: v.optional(v.array(string(), 'an array of strings')),
 });
 
-const hashSliceBytes = 256 * 1024;
-
 function isImageShape(shape: unknown): shape is Images['shape'] {
   return Array.isArray(shape) && shape.length === 4 && shape.every((extent) => Number.isInteger(extent) && extent > 0);
 }
 
-/** Images held in memory as u8 values, NHWC, with a class label each where the source has classes. */
+/**
+ * Images as u8 values, NHWC, with a class label each where the source has classes: all in memory, or, for a set that is larger,
+ * had when their turn comes.
+ */
 export class ImageDataset {
-  /** All images, `[length, height, width, channels]`. */
-  readonly images: Uint8Array;
-  /** Number of images. */
+  /** Number of images; Infinity for an iterable that does not say. */
   readonly length: number;
   readonly height: number;
   readonly width: number;
   readonly channels: number;
-  /** One class index an image, `[length]`, or null. */
+  /** One class index an image, `[length]`; null without labels, or when an iterable gives them. */
   readonly labels: Int32Array | null;
   readonly classNames: readonly string[] | null;
-  /** Number of classes; 0 without labels. */
+  /** Number of classes; 0 without labels, or when it is not known. */
   readonly numClasses: number;
+  /** Whether images come with labels. */
+  readonly labelled: boolean;
+  /** Files left out because they cannot be decoded. */
+  readonly skipped: readonly string[];
+  /** Whether the images are not all in memory: there are no `images` and no `gather` then. */
+  readonly streamed: boolean;
+  readonly #source: ImageSource;
   #fingerprint: Promise<string> | undefined;
 
-  private constructor({ images, shape, labels, classNames }: Images) {
-    this.images = images;
-    [this.length, this.height, this.width, this.channels] = shape;
-    this.labels = labels;
-    this.classNames = classNames;
-    this.numClasses = classNames?.length ?? (labels ? labels.reduce((most, label) => Math.max(most, label), -1) + 1 : 0);
+  private constructor(source: ImageSource) {
+    this.length = source.length;
+    [this.height, this.width, this.channels] = source.shape;
+    this.labels = source.labels;
+    this.classNames = source.classNames;
+    this.numClasses = source.numClasses;
+    this.labelled = source.labelled;
+    this.skipped = source.skipped;
+    this.streamed = !(source instanceof MemorySource);
+    this.#source = source;
+  }
+
+  /**
+   * All images, `[length, height, width, channels]`.
+   * @throws DatasetError when they are not all in memory.
+   */
+  get images(): Uint8Array {
+    return this.#inMemory('images').images;
   }
 
   /** `[height, width, channels]` of every image. */
@@ -63,24 +83,36 @@ export class ImageDataset {
     return [this.height, this.width, this.channels];
   }
 
-  /** Reads every image of a folder; sub-folders are classes. See {@link readFolder}. */
+  /** Opens every image of a folder; sub-folders are classes. See {@link openFolder}. */
   static async folder(path: string, options: FolderOptions): Promise<ImageDataset> {
-    return new ImageDataset(await readFolder(path, options));
+    return new ImageDataset(await openFolder(path, options));
+  }
+
+  /**
+   * Images that an iterable gives while training goes on, in its own order: u8 values `[height, width, channels]`, with a class
+   * index each where a model with classes is trained. See {@link ImageIterableSource}.
+   *
+   * What it throws ends the training with a DatasetError that has it as `cause` (an AbortError goes through as it is). Its `return`
+   * is called when a run is aborted, left or fails, and by `trainer.dispose()`.
+   * @throws OptionError
+   */
+  static from(source: ImageIterableSource, options: IterableOptions): ImageDataset {
+    return new ImageDataset(new IterableSource(source, options));
   }
 
   /** Reads IDX files (MNIST's format), plain or gzip. See {@link readIdx}. */
   static async idx(imagesPath: string, labelsPath?: string, options?: IdxOptions): Promise<ImageDataset> {
-    return new ImageDataset(await readIdx(imagesPath, labelsPath, options));
+    return new ImageDataset(new MemorySource(await readIdx(imagesPath, labelsPath, options)));
   }
 
   /** Reads the binary version of CIFAR-10. See {@link readCifar10}. */
   static async cifar10(folder: string, options?: Cifar10Options): Promise<ImageDataset> {
-    return new ImageDataset(await readCifar10(folder, options));
+    return new ImageDataset(new MemorySource(await readCifar10(folder, options)));
   }
 
   /** Draws an Iconify collection; its categories are the classes. See {@link readIcons}. */
   static async icons(source: IconSource, options: IconOptions): Promise<ImageDataset> {
-    return new ImageDataset(await readIcons(source, options));
+    return new ImageDataset(new MemorySource(await readIcons(source, options)));
   }
 
   /**
@@ -106,7 +138,7 @@ export class ImageDataset {
     }
     if (!given) {
       if (classNames) throw new OptionError(`${owner}: option 'classNames' needs 'labels'`);
-      return new ImageDataset({ images: data, shape, labels: null, classNames: null });
+      return new ImageDataset(new MemorySource({ images: data, shape, labels: null, classNames: null }));
     }
     if (given.length !== count) throw new DatasetError(`${owner}: ${given.length} labels for ${count} images`);
     const limit = classNames?.length ?? 2 ** 31;
@@ -115,52 +147,42 @@ export class ImageDataset {
       const range = classNames ? `0 to ${limit - 1}` : '0 or more';
       throw new DatasetError(`${owner}: labels[${wrong}] is ${given[wrong]}, expected ${range}`);
     }
-    return new ImageDataset({ images: data, shape, labels: Int32Array.from(given), classNames: classNames ?? null });
+    const labels = Int32Array.from(given);
+    return new ImageDataset(new MemorySource({ images: data, shape, labels, classNames: classNames ?? null }));
   }
 
   /**
    * Copies images `indices[k]` to `out[k]`, and their labels to `outLabels[k]`.
    * @param out `[indices.length, height, width, channels]`
-   * @throws ShapeError for a wrong length; DatasetError for an index outside the set or labels that it does not have.
+   * @throws ShapeError for a wrong length; DatasetError for an index outside the set, labels that it does not have, or images that
+   * are not all in memory.
    */
   gather(indices: Int32Array, out: Uint8Array, outLabels?: Int32Array): void {
-    const size = this.height * this.width * this.channels;
-    const count = indices.length;
-    if (out.length !== count * size) {
-      throw new ShapeError(`gather: out must hold ${count}×${this.shape.join('×')} = ${count * size} values, got ${out.length}`);
-    }
-    if (outLabels && outLabels.length !== count) {
-      throw new ShapeError(`gather: outLabels must hold ${count} values, got ${outLabels.length}`);
-    }
-    if (outLabels && !this.labels) throw new DatasetError('gather: outLabels given, but the data set has no labels');
-    for (let k = 0; k < count; k++) {
-      const index = indices[k] as number;
-      if (index < 0 || index >= this.length) {
-        throw new DatasetError(`gather: indices[${k}] is ${index}, the data set has ${this.length} images`);
-      }
-      out.set(this.images.subarray(index * size, (index + 1) * size), k * size);
-      if (outLabels) outLabels[k] = this.labels?.[index] as number;
+    this.#inMemory('gather').gather(indices, out, outLabels);
+  }
+
+  /** What training reads batches from; nothing is read before it is asked. */
+  open(options: ReadingOptions): ImageReader {
+    return this.#source.open(options);
+  }
+
+  /**
+   * A hash that tells data sets apart, computed once: a SHA-256 over the values and labels, for a folder over the names, sizes and
+   * both ends of its files, and for an iterable over its options only.
+   * @throws FileFormatError naming a file that is gone.
+   */
+  async fingerprint(): Promise<string> {
+    this.#fingerprint ??= this.#source.fingerprint();
+    try {
+      return await this.#fingerprint;
+    } catch (error) {
+      this.#fingerprint = undefined;
+      throw error;
     }
   }
 
-  /** SHA-256 over shape, values and labels, in hexadecimal; computed once, in slices. Tells whether a resumed run has the same data. */
-  fingerprint(): Promise<string> {
-    this.#fingerprint ??= this.#hash();
-    return this.#fingerprint;
-  }
-
-  async #hash(): Promise<string> {
-    const hash = createHash('sha256');
-    hash.update(JSON.stringify({ shape: [this.length, ...this.shape], labelled: this.labels !== null }));
-    const { labels } = this;
-    const parts = [this.images];
-    if (labels) parts.push(new Uint8Array(labels.buffer, labels.byteOffset, labels.byteLength));
-    for (const part of parts) {
-      const slices = Math.ceil(part.length / hashSliceBytes);
-      await forEachInSlices(slices, (slice) => {
-        hash.update(part.subarray(slice * hashSliceBytes, (slice + 1) * hashSliceBytes));
-      });
-    }
-    return hash.digest('hex');
+  #inMemory(what: string): MemorySource {
+    if (this.#source instanceof MemorySource) return this.#source;
+    throw new DatasetError(`ImageDataset.${what}: the images are not all in memory, they are had when training comes to them`);
   }
 }

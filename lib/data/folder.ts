@@ -1,12 +1,16 @@
-import { readdir, realpath, stat } from 'node:fs/promises';
-import { extname, join, sep } from 'node:path';
+import { totalmem } from 'node:os';
+import { join } from 'node:path';
 import * as v from 'valibot';
-import { DatasetError, FileFormatError } from '../errors.js';
-import { parseColour } from '../files/colour.js';
-import { loadSharp } from '../files/sharp.js';
-import { oneOf, parseOptions, signal, string } from '../options.js';
+import { DatasetError } from '../errors.js';
+import { boolean, integer, oneOf, parseOptions, signal, string } from '../options.js';
+import { forEachInSlices } from '../slices.js';
 import { forEachConcurrent, type LoadingOptions } from './concurrent.js';
-import { allocateImages, type ImageSize, type Images, imageSize, progress, reason, requirePath } from './images.js';
+import { imageDecoder } from './decode.js';
+import { FileSource } from './fileSource.js';
+import { classFolders, fingerprintFiles, imageExtensions, listImages, topFolder } from './imageFiles.js';
+import { allocateImages, type ImageSize, imageSize, progress, requirePath } from './images.js';
+import { MemorySource } from './memorySource.js';
+import type { ImageSource } from './source.js';
 
 /** Options of `ImageDataset.folder`. */
 export interface FolderOptions extends LoadingOptions {
@@ -14,10 +18,32 @@ export interface FolderOptions extends LoadingOptions {
   size: ImageSize;
   /** 3: RGB, 1: grey, 4: RGB and alpha. Default 3. */
   channels?: 1 | 3 | 4;
-  /** CSS colour under transparent pixels (with 1 or 3 channels) and in the bars of `fit: 'contain'`. Default `'white'`. */
+  /**
+   * CSS colour that transparent pixels are composited on (with 1 or 3 channels), and of the bars of `fit: 'contain'`. Default
+   * `'white'`.
+   */
   background?: string;
   /** `'cover'`: centre crop; `'contain'`: whole image with bars; `'fill'`: stretched. Default `'cover'`. */
   fit?: 'cover' | 'contain' | 'fill';
+  /**
+   * Whether the root's sub-folders are classes. true: an image in the root is an error; false: there are no labels. Default: they
+   * are, unless an image lies in the root.
+   */
+  labels?: boolean;
+  /**
+   * What an image that cannot be decoded does. `'throw'`: it ends the loading, or, in a set that is streamed, the training that
+   * comes to it; `'skip'`: it is left out and named in `data.skipped`, for which a set that is streamed is decoded once beforehand.
+   * Default `'throw'`.
+   */
+  onCorrupt?: 'throw' | 'skip';
+  /**
+   * Memory for decoded images, in bytes. A set that fits is decoded whole; of a larger one as many images are kept as fit, the
+   * others are decoded for each use, ahead of it (`data.streamed`). What training sees is the same. Default: half of the memory
+   * that the machine has, or the process may use.
+   */
+  cacheBytes?: number;
+  /** Batches that are decoded ahead when the set is streamed. Default 2. */
+  prefetch?: number;
 }
 
 const schema = v.strictObject({
@@ -25,107 +51,81 @@ const schema = v.strictObject({
   channels: v.optional(v.picklist([3, 1, 4], '3, 1 or 4'), 3),
   background: v.optional(string(), 'white'),
   fit: v.optional(oneOf('cover', 'contain', 'fill'), 'cover'),
+  labels: v.optional(boolean()),
+  onCorrupt: v.optional(oneOf('throw', 'skip'), 'throw'),
+  cacheBytes: v.optional(integer(0), () => Math.floor(Math.min(totalmem(), process.constrainedMemory() || Infinity) / 2)),
+  prefetch: v.optional(integer(0, 1024), 2),
   onProgress: v.optional(progress()),
   signal: v.optional(signal()),
 });
 
 const owner = 'ImageDataset.folder';
-const extensions = new Set(['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff', '.svg']);
 
 /**
- * Reads every image under `path`. Files are told by extension, hidden files and folders are passed over, the order is that of
- * the sorted names.
+ * Opens every image under `path`, at any depth. Files are told by extension, hidden files and folders are passed over, the order
+ * is that of the sorted names.
  *
- * The classes are the root's sub-folders (deeper folders belong to the sub-folder they are in). With images in the root too, all
- * images are taken and there are no labels, for not every image has a class.
+ * The classes are the root's sub-folders, numbered in the order of their names (deeper folders belong to the sub-folder they are
+ * in). With images in the root too, there are no labels, for not every image has a class; option `labels` demands or forgoes them.
  *
+ * Pictures may have 1, 8 or 16 bits, a palette, grey, RGB or CMYK values, and transparency, which is composited on `background`.
  * EXIF orientation is applied; of an animation the first frame is taken.
  * @throws FileFormatError naming the path: missing folder, an image that cannot be decoded.
- * @throws DatasetError naming the path: a folder or class folder without images.
+ * @throws DatasetError naming the path: a folder or class folder without images; with `labels: true`, an image in the root.
  */
-export async function readFolder(path: string, options: FolderOptions): Promise<Images> {
+export async function openFolder(path: string, options: FolderOptions): Promise<ImageSource> {
   requirePath(owner, 'path', path);
-  const { size, channels, background, fit, onProgress, signal } = parseOptions(owner, schema, options);
-  await parseColour(owner, background, 4);
-  const files = await listImages(path);
-  if (files.length === 0) throw new DatasetError(`${owner}: no image (${[...extensions].join(' ')}) in ${path}`);
-  const classNames = await classFolders(path, files);
-  const [height, width] = size;
-  const shape = [files.length, height, width, channels] as const;
-  const images = allocateImages(owner, shape);
-  const sharp = await loadSharp();
+  const parsed = parseOptions(owner, schema, options);
+  const { size, channels, background, fit, onCorrupt, cacheBytes, prefetch, onProgress, signal } = parsed;
+  const decode = await imageDecoder(owner, { size, channels, background, fit });
+  const listed = await listImages(owner, path);
+  if (listed.length === 0) throw new DatasetError(`${owner}: no image (${imageExtensions.join(' ')}) in ${path}`);
+  const classNames = parsed.labels === false ? null : await classFolders(owner, path, listed, parsed.labels === true);
+  const classOf = new Map(classNames?.map((name, label) => [name, label]));
 
-  const decode = async (index: number) => {
-    const file = join(path, files[index] as string);
+  const shape = [...size, channels] as const;
+  const imageBytes = shape[0] * shape[1] * shape[2];
+  const whole = listed.length * imageBytes <= cacheBytes;
+  const values = whole ? allocateImages(owner, [listed.length, ...shape]) : null;
+  const corrupt = new Set<number>();
+  const decodeOne = async (index: number) => {
     try {
-      const image = sharp(file).autoOrient().resize(width, height, { fit, background });
-      if (channels === 4) image.ensureAlpha();
-      else image.flatten({ background });
-      const pixels = await image
-        .toColourspace(channels === 1 ? 'b-w' : 'srgb')
-        .raw({ depth: 'uchar' })
-        .toBuffer();
-      const bytes = height * width * channels;
-      if (pixels.length !== bytes) throw new Error(`decoded to ${pixels.length} bytes instead of ${bytes}`);
-      images.set(pixels, index * bytes);
-    } catch (cause) {
-      throw new FileFormatError(`${owner}: cannot read image ${file}: ${reason(cause)}`, { cause });
+      const image = await decode(join(path, listed[index] as string));
+      values?.set(image, index * imageBytes);
+    } catch (error) {
+      if (onCorrupt === 'throw') throw error;
+      corrupt.add(index);
     }
   };
-  await forEachConcurrent(files.length, decode, { onProgress, signal });
+  if (whole || onCorrupt === 'skip') await forEachConcurrent(listed.length, decodeOne, { onProgress, signal });
+  if (corrupt.size === listed.length)
+    throw new DatasetError(`${owner}: none of the ${listed.length} images in ${path} is readable`);
 
-  const classOf = new Map(classNames?.map((name, label) => [name, label]));
-  const labels = classNames && Int32Array.from(files, (file) => classOf.get(topFolder(file)) as number);
-  return { images, shape, labels, classNames };
-}
-
-/** The first folder of a relative path; '' for a file in the root. */
-function topFolder(file: string): string {
-  const end = file.indexOf(sep);
-  return end < 0 ? '' : file.slice(0, end);
-}
-
-/** The sorted class folders of the listed files, or null when some file lies in the root. */
-async function classFolders(path: string, files: string[]): Promise<string[] | null> {
-  const found = new Set(files.map(topFolder));
-  if (found.has('')) return null;
-  for (const entry of await visibleEntries(path)) {
-    if (entry.isDirectory() && !found.has(entry.name)) {
-      throw new DatasetError(`${owner}: class folder ${join(path, entry.name)} holds no image`);
-    }
+  const files = listed.filter((_, index) => !corrupt.has(index));
+  const found = {
+    shape,
+    classNames,
+    labels: classNames && Int32Array.from(files, (file) => classOf.get(topFolder(file)) as number),
+    skipped: listed.filter((_, index) => corrupt.has(index)).map((file) => join(path, file)),
+  };
+  const description = { shape, background, fit, classNames };
+  const fingerprint = () => fingerprintFiles(owner, path, files, description);
+  if (!values) {
+    const decodeAt = (index: number) => decode(join(path, files[index] as string));
+    return new FileSource({ ...found, length: files.length, decode: decodeAt, fingerprint, cacheBytes, prefetch });
   }
-  return [...found].sort();
+  const images = await closeGaps(values, imageBytes, corrupt);
+  return new MemorySource({ ...found, images, shape: [files.length, ...shape] }, fingerprint);
 }
 
-/** Adds the relative paths of the images under `root`/`folder`, sorted by name at each level. `above` guards against link cycles. */
-async function listImages(root: string, folder = '', files: string[] = [], above: readonly string[] = []): Promise<string[]> {
-  const here = join(root, folder);
-  const entries = await visibleEntries(here);
-  const real = await realpath(here);
-  if (above.includes(real)) return files;
-  for (const entry of entries) {
-    const name = join(folder, entry.name);
-    const isImage = extensions.has(extname(entry.name).toLowerCase());
-    if (await isFolder(join(root, name), entry)) await listImages(root, name, files, [...above, real]);
-    else if (isImage) files.push(name);
-  }
-  return files;
-}
-
-/** Whether an entry is a folder or a link to one. A dangling link counts as a file: decoding it names it. */
-async function isFolder(path: string, entry: { isDirectory(): boolean; isSymbolicLink(): boolean }): Promise<boolean> {
-  if (!entry.isSymbolicLink()) return entry.isDirectory();
-  return stat(path).then(
-    (target) => target.isDirectory(),
-    () => false,
-  );
-}
-
-async function visibleEntries(folder: string) {
-  try {
-    const entries = await readdir(folder, { withFileTypes: true });
-    return entries.filter((entry) => !entry.name.startsWith('.')).sort((a, b) => (a.name < b.name ? -1 : 1));
-  } catch (cause) {
-    throw new FileFormatError(`${owner}: cannot read folder ${folder}: ${reason(cause)}`, { cause });
-  }
+/** Moves the images that are not to be left out to the front, in place. */
+async function closeGaps(images: Uint8Array, imageBytes: number, leftOut: ReadonlySet<number>): Promise<Uint8Array> {
+  if (leftOut.size === 0) return images;
+  let to = 0;
+  await forEachInSlices(images.length / imageBytes, (index) => {
+    if (leftOut.has(index)) return;
+    images.copyWithin(to, index * imageBytes, (index + 1) * imageBytes);
+    to += imageBytes;
+  });
+  return images.subarray(0, to);
 }

@@ -9,6 +9,8 @@ export interface Images {
   shape: readonly [n: number, height: number, width: number, channels: number];
   labels: Int32Array | null;
   classNames: readonly string[] | null;
+  /** Files left out because they cannot be decoded. */
+  skipped?: readonly string[];
 }
 
 /** A side in pixels, or `[height, width]`. */

@@ -28,7 +28,7 @@ const schema = v.object({
   model: v.object({ dtype: oneOf('f32', 'bf16') }),
   /** `NoiseSchedule.toJSON()` and the options of the diffusion process. */
   diffusion: v.object({ schedule: record(), options: record() }),
-  data: v.object({ fingerprint: string(), length: integer(1), shape: v.array(integer(1)), position: integer(0) }),
+  data: v.object({ fingerprint: string(), length: v.nullable(integer(1)), shape: v.array(integer(1)), position: integer(0) }),
   /** The same bits come from the same kind of device with the same threads and instructions. */
   device: v.object({ kind: string(), threads: integer(0), isa: v.string() }),
 });
@@ -68,7 +68,12 @@ export async function writeCheckpoint(
     options: settingsOf(options),
     model: { dtype: model.config.dtype ?? 'f32' },
     diffusion: { schedule: { ...diffusion.schedule.toJSON() }, options: processOptions },
-    data: { fingerprint: await data.fingerprint(), length: data.length, shape: data.shape, position: step * batchSize },
+    data: {
+      fingerprint: await data.fingerprint(),
+      length: Number.isFinite(data.length) ? data.length : null,
+      shape: data.shape,
+      position: step * batchSize,
+    },
     device: kindOf(model.device),
   };
   await writeJson(join(folder, descriptionFile), description);
@@ -99,7 +104,7 @@ export async function readCheckpoint(path: string, device: Device, data: ImageDa
   if (then.fingerprint !== (await data.fingerprint()))
     throw new DatasetError(
       `Trainer.resume: the data are not those of '${path}': ${data.length} images ${data.shape.join('×')} now, ` +
-        `${then.length} images ${then.shape.join('×')} then, or other values or labels`,
+        `${then.length ?? Infinity} images ${then.shape.join('×')} then, or other values or labels`,
     );
   const diffusion = corruptUnless(join(path, descriptionFile), () => {
     const schedule = NoiseSchedule.fromJSON(description.diffusion.schedule);

@@ -63,7 +63,7 @@ export class Trainer {
     this.model = model;
     this.diffusion = diffusion;
     this.#optimizer = new AdamW(model.parameters(), { weightDecay, gradientClip, emaDecay, emaWarmup });
-    this.#batches = new Batches(data, batchSize, { seed, labelled });
+    this.#batches = new Batches(data, batchSize, { seed, labelled, numClasses: model.numClasses });
     this.#work = new TrainingStep({ ...checked, optimizer: this.#optimizer, imageShape: data.shape, labelled });
     this.#folder = checked.directory === undefined ? null : new CheckpointFolder(checked.directory);
     this.#totalSteps = checked.totalSteps ?? 0;
@@ -91,7 +91,7 @@ export class Trainer {
    * Takes so many steps more. At most two are in flight; leaving the loop waits for them. A checkpoint is written every
    * `checkpointEvery` steps.
    * @throws OptionError at once. The iteration throws NonFiniteError naming the step; FileFormatError when a checkpoint cannot be
-   * written; the signal's reason (an AbortError) between two steps.
+   * written; DatasetError or FileFormatError for images that cannot be had; the signal's reason (an AbortError) between two steps.
    */
   run(given: { steps: number; signal?: AbortSignal }): AsyncGenerator<TrainingProgress, void, undefined> {
     this.#check('run');
@@ -115,7 +115,7 @@ export class Trainer {
           yield await (inFlight.shift() as Promise<TrainingProgress>);
           continue;
         }
-        const batch = await this.#batches.of(this.#step);
+        const batch = await this.#batches.of(this.#step, signal);
         await this.#savingDone();
         signal?.throwIfAborted();
         inFlight.push(this.#enqueue(batch));
@@ -125,7 +125,8 @@ export class Trainer {
         }
       }
     } finally {
-      await Promise.allSettled(inFlight);
+      const finished = this.#step === end && !signal?.aborted; // the next run goes on reading then
+      await Promise.allSettled([...inFlight, finished ? undefined : this.#batches.close()]);
       this.#running = false;
     }
   }
@@ -224,6 +225,7 @@ export class Trainer {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    void this.#batches.close();
     this.#work.dispose();
     this.#optimizer.dispose();
     this.#ema?.dispose();

@@ -95,7 +95,7 @@ export function checkTrainerOptions(options: unknown): CheckedTrainerOptions {
   const size = model.imageSize;
   if (size && (size[0] !== data.height || size[1] !== data.width))
     throw new ShapeError(`${owner}: the data are ${data.height}×${data.width}, the model is for ${size[0]}×${size[1]}`);
-  if (model.numClasses > 0 && !data.labels)
+  if (model.numClasses > 0 && !data.labelled)
     throw new DatasetError(`${owner}: the model has ${model.numClasses} classes, but the data have no labels`);
   if (model.numClasses > 0 && data.numClasses > model.numClasses)
     throw new DatasetError(`${owner}: the data have ${data.numClasses} classes, the model ${model.numClasses}`);
