@@ -1,4 +1,5 @@
-// 2-D convolution, NHWC, as a matrix product whose left operand is gathered from the image (gemm.cuh, conv2d.cuh).
+// 2-D convolution, NHWC, in f32, as a matrix product whose left operand is gathered from the image (gemm.cuh,
+// conv2d.cuh); in bf16: conv2d_mma.cu.
 //
 //   y[(n, oh, ow), k] = Σ_(r, s, c) x[n, oh·stride + r − top, ow·stride + s − left, c] · weight[(r, s, c), k]
 //                       + bias[k] + shift[n, k] + residual[n, oh, ow, k]
@@ -44,6 +45,7 @@ struct Patches {
 }  // namespace
 
 void conv2d(Stream& stream, const Conv2d& op) {
+  if (op.x.dtype == DType::bf16) return conv2d_bf16(stream, op);
   const Conv2dGeometry size = op.geometry();
   const ConvGeometry g = conv_geometry(op, size);
   const int64_t area = size.oh * size.ow, pixels = size.n * area;

@@ -6,6 +6,11 @@
 
 namespace diffusion::cuda {
 
+// On tensor cores: conv2d_mma*.cu.
+void conv2d_bf16(Stream& stream, const Conv2d& op);
+void conv2d_backward_data_bf16(Stream& stream, const Conv2dBackwardData& op);
+void conv2d_backward_weights_bf16(Stream& stream, const Conv2dBackwardWeights& op);
+
 struct ConvGeometry {
   int h, w, c1, c2, oh, ow, k, r, s;  // h, w: as the filter sees them, after enlarging
   int stride, top, left;

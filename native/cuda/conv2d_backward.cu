@@ -1,4 +1,5 @@
-// Gradients of the 2-D convolution, as matrix products (gemm.cuh, conv2d.cuh).
+// Gradients of the 2-D convolution in f32, as matrix products (gemm.cuh, conv2d.cuh); in bf16: conv2d_mma_data.cu,
+// conv2d_mma_weights.cu.
 //
 //   dx[(n, i, j), c] = Σ_(r, s, k) dy[n, (i + top − r)/stride, (j + left − s)/stride, k] · weight[r, s, c, k]
 //     over the taps where both quotients are whole;  rows N·H·W   columns C1 + C2 (dx, then dx2)   depth R·S·K
@@ -152,6 +153,7 @@ struct WritePair {
 }  // namespace
 
 void conv2d_backward_data(Stream& stream, const Conv2dBackwardData& op) {
+  if (op.dy.dtype == DType::bf16) return conv2d_backward_data_bf16(stream, op);
   const Conv2dGeometry size = op.geometry();
   const ConvGeometry g = conv_geometry(op, size);
   const int64_t pixels = op.dx.rows();
@@ -162,6 +164,7 @@ void conv2d_backward_data(Stream& stream, const Conv2dBackwardData& op) {
 }
 
 void conv2d_backward_weights(Stream& stream, const Conv2dBackwardWeights& op) {
+  if (op.x.dtype == DType::bf16) return conv2d_backward_weights_bf16(stream, op);
   const Conv2dGeometry size = op.geometry();
   const ConvGeometry g = conv_geometry(op, size);
   const int64_t pixels = size.n * size.oh * size.ow;
