@@ -9,11 +9,21 @@
 
 namespace diffusion {
 
-inline constexpr uint32_t kAbi = 2;  // raised with any change of this file or of an operation's struct
+inline constexpr uint32_t kAbi = 3;  // raised with any change of this file or of an operation's struct
 
 struct Failure {
   char code[32];  // one of error.h
   char message[480];
+  bool lost;  // the device is gone for good: every later call fails with the same message
+};
+
+// Called once, on any thread, in the order of submission: null when all went well.
+using Done = void (*)(void* context, const Failure* failure);
+
+// What a command of a program could see only while it ran on the device: an index out of range.
+struct Report {
+  int32_t command;  // how many calls of run, upload and copy came before it since begin_capture
+  Failure failure;
 };
 
 struct DeviceDescription {
@@ -32,6 +42,8 @@ struct OpenOptions {
   int32_t threads;  // 0: as many as the process may use
   // Accounts for memory that the backend takes by itself (scratch): returns false when the limit forbids it.
   bool (*account)(void* context, int64_t bytes);
+  // A replay that reports has ended. Any thread, in the order of the replays, before the Done of anything behind it.
+  void (*ended)(void* context, uint64_t replay, const Report* reports, int32_t count);
   void* context;
 };
 
@@ -56,18 +68,24 @@ struct Backend {
   bool (*map)(Stream* stream, void* address, size_t bytes, Failure* failure);
   void (*unreserve)(int32_t ordinal, void* address, size_t bytes);  // after all work that uses it has ended
 
-  // Executor thread, in queue order. `op` points to the operation's struct of core/ops.
+  // Executor thread, in queue order. `op` points to the operation's struct of core/ops. What a function was given may
+  // be used again when it returns; only the host memory of a download must last until its Done.
   bool (*run)(Stream* stream, OpId id, const void* op, Failure* failure);
   bool (*upload)(Stream* stream, void* device, const void* host, size_t bytes, Failure* failure);
-  bool (*download)(Stream* stream, void* host, const void* device, size_t bytes, Failure* failure);
   bool (*copy)(Stream* stream, void* to, const void* from, size_t bytes, Failure* failure);
-  // Calls done(context) once everything submitted before has ended; at once where work is synchronous.
-  void (*notify)(Stream* stream, void (*done)(void*), void* context);
+  // Neither waits for the device; where work is synchronous, Done is called at once.
+  void (*download)(Stream* stream, void* host, const void* device, size_t bytes, Done done, void* context);
+  void (*notify)(Stream* stream, Done done, void* context);
 
-  // Programs; null where the engine replays the stored commands one by one.
-  bool (*begin_capture)(Stream* stream, Failure* failure);
-  Graph* (*end_capture)(Stream* stream, Failure* failure);
-  bool (*replay)(Stream* stream, Graph* graph, Failure* failure);
+  // Programs as one piece of work; null where the engine replays the stored commands one by one. Between begin and end
+  // the functions above record instead of running; `commands` and `upload_bytes` (each upload rounded up to 256) are
+  // their number and what they upload. A refusal leaves the stream as it was.
+  bool (*begin_capture)(Stream* stream, size_t commands, size_t upload_bytes, Failure* failure);
+  Graph* (*end_capture)(Stream* stream, bool keep, Failure* failure);
+  // Whether the memory that it was recorded with is still there.
+  bool (*is_current)(Stream* stream, const Graph* graph);
+  // `*number` counts up from 1; 0: this graph reports nothing, and `ended` is not called for it.
+  bool (*replay)(Stream* stream, Graph* graph, uint64_t* number, Failure* failure);
   void (*destroy)(Stream* stream, Graph* graph);
 };
 

@@ -1,5 +1,7 @@
 #include "core/command.h"
 
+#include <algorithm>
+
 namespace diffusion {
 
 FaultPtr Faults::find(const Extent* extents, size_t count) const {
@@ -22,6 +24,11 @@ void Faults::settle(const Extent* extents, size_t count, const FaultPtr& fault) 
     if (fault) damages.push_back({begin, end, fault});
     if (damages.empty()) damage_.erase(id);
   }
+}
+
+bool Faults::any_of(const std::vector<StorageId>& sorted) const {
+  return std::any_of(damage_.begin(), damage_.end(),
+                     [&](const auto& entry) { return std::binary_search(sorted.begin(), sorted.end(), entry.first); });
 }
 
 }  // namespace diffusion

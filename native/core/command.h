@@ -1,7 +1,6 @@
-// What the executor runs, in the order of the queue.
+// What the executor runs, in the order of the queue, and the marks that it leaves.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -37,6 +36,7 @@ class Faults {
   FaultPtr find(const Extent* extents, size_t count) const;                 // the first that overlaps
   void settle(const Extent* extents, size_t count, const FaultPtr& fault);  // all of it was written: soundly when null
   void forget(StorageId id) { damage_.erase(id); }
+  bool any_of(const std::vector<StorageId>& sorted) const;
 
  private:
   struct Damage {
@@ -46,54 +46,24 @@ class Faults {
   std::unordered_map<StorageId, std::vector<Damage>> damage_;
 };
 
-// The executor's state; touched by the executor thread only, apart from the flag.
-struct Executor {
-  explicit Executor(const Backend& backend) : backend(backend) {}
-
-  const Backend& backend;
-  Stream* stream = nullptr;
-  Faults faults;
-  FaultPtr closed;  // set when the device could not be opened or is lost: every command fails with it
-  std::atomic<bool> stopping{false};
-
-  FaultPtr fault_of(const Extent* extents, size_t count) const {
-    if (closed) return closed;
-    return faults.empty() ? nullptr : faults.find(extents, count);
-  }
-  void settle(const Extent* extents, size_t count, const FaultPtr& fault) {
-    if (fault || !faults.empty()) faults.settle(extents, count, fault);
-  }
-};
-
 inline FaultPtr to_fault(const Failure& failure) {
   return std::make_shared<Fault>(Fault{failure.code, failure.message});
 }
 
+struct Executor;
+
 struct Command {
   virtual ~Command() = default;
   virtual void run(Executor& executor) const = 0;
+  // Leaves the marks that running leaves, without running; `own` is what its action met, null when all went well.
+  virtual void mark(Executor&, const FaultPtr& own) const { (void)own; }
+  // What marks in its stead after it has run; null when there is nothing to mark.
+  virtual std::shared_ptr<const Command> trace(const std::shared_ptr<const Command>& self) const {
+    (void)self;
+    return nullptr;
+  }
+  virtual size_t upload_bytes() const { return 0; }
 };
 using CommandPtr = std::shared_ptr<const Command>;
-
-// A command that reads some tensors and writes others: runs only when all that it reads is sound (`action` returns
-// false and fills the failure when it fails), and passes a fault on to what it should have written.
-template <size_t kOperands>
-struct Marking {
-  Extent reads[kOperands];
-  Extent writes[kOperands];
-  Extent states[kOperands];  // damaged by a failure of the action, not when it is skipped
-  uint8_t read_count = 0, write_count = 0, state_count = 0;
-
-  template <class Action>
-  void guard(Executor& executor, const Action& action) const {
-    FaultPtr fault = executor.fault_of(reads, read_count);
-    if (!fault) {
-      Failure failure{};
-      if (!action(failure)) fault = to_fault(failure);
-      executor.settle(states, state_count, fault);
-    }
-    executor.settle(writes, write_count, fault);
-  }
-};
 
 }  // namespace diffusion

@@ -1,4 +1,4 @@
-// Finished tickets on their way from executor threads to the JavaScript thread, delivered in batches.
+// Finished tickets on their way to the JavaScript thread, delivered in batches.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,7 @@ class Completions {
   // `wake` returns false when JavaScript can no longer be reached; it is not called again then.
   explicit Completions(std::function<bool()> wake) : wake_(std::move(wake)) {}
 
-  // Executor thread.
+  // Any thread.
   void finish(int64_t ticket, FaultPtr fault) {
     bool first;
     {

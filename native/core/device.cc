@@ -23,9 +23,11 @@ struct MapSlab final : Command {
   size_t bytes;
   MapSlab(void* address, size_t bytes) : address(address), bytes(bytes) {}
   void run(Executor& executor) const override {
-    Failure failure{};
-    if (!executor.closed && !executor.backend.map(executor.stream, address, bytes, &failure))
-      executor.closed = to_fault(failure);
+    // What is then used of it fails, unless there is memory by that time.
+    if (!executor.closed && executor.attempt([&](Failure& failure) {
+          return executor.backend.map(executor.stream, address, bytes, &failure);
+        }))
+      executor.unmapped.push_back({address, bytes});
   }
 };
 
@@ -38,7 +40,9 @@ struct Unreserve final : Command {
   Unreserve(const Backend& backend, int32_t ordinal, void* address, size_t bytes)
       : backend(backend), ordinal(ordinal), address(address), bytes(bytes) {}
   ~Unreserve() override { backend.unreserve(ordinal, address, bytes); }
-  void run(Executor&) const override {}
+  void run(Executor& executor) const override {
+    std::erase_if(executor.unmapped, [this](const Executor::Slab& slab) { return slab.address == address; });
+  }
 };
 
 struct ForgetFaults final : Command {
@@ -48,6 +52,8 @@ struct ForgetFaults final : Command {
     if (executor.faults.empty()) return;
     for (const StorageId id : ids) executor.faults.forget(id);
   }
+  void mark(Executor& executor, const FaultPtr&) const override { run(executor); }
+  CommandPtr trace(const CommandPtr& self) const override { return self; }
 };
 
 }  // namespace
@@ -71,7 +77,11 @@ Device::Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t 
       device.account_->add(bytes);
       return true;
     };
-    const OpenOptions options{ordinal_, threads, account, this};
+    const auto ended = [](void* context, uint64_t run, const Report* reports, int32_t count) {
+      static_cast<Device*>(context)->reports_->add(run, reports, count);
+    };
+    reports_ = &executor.journal.reports;
+    const OpenOptions options{ordinal_, threads, account, ended, this};
     Failure failure{};
     executor.stream = executor.backend.open(&options, &failure);
     if (executor.stream == nullptr) executor.closed = to_fault(failure);

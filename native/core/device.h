@@ -86,6 +86,7 @@ class Device {
   int64_t programs_ = 0;  // alive
   uint64_t recording_number_ = 0;
   int paused_ = 0;
+  Reports* reports_ = nullptr;    // the executor's
   std::unique_ptr<Queue> queue_;  // last: its thread ends before the rest goes
 };
 

@@ -13,6 +13,7 @@ namespace diffusion {
 inline void report(Failure* failure, const char* code, const char* message) {
   snprintf(failure->code, sizeof failure->code, "%s", code);
   snprintf(failure->message, sizeof failure->message, "%s", message);
+  failure->lost = false;
 }
 
 // f(), or false and a filled Failure.

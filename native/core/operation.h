@@ -5,7 +5,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "core/command.h"
+#include "core/executor.h"
 
 namespace diffusion {
 
@@ -48,8 +48,24 @@ struct Operation final : Command {
   Marking<operand_count<Op>()> marking;
 
   void run(Executor& executor) const override {
-    marking.guard(executor,
-                  [&](Failure& failure) { return executor.backend.run(executor.stream, op_id<Op>, &op, &failure); });
+    marking.guard(executor, [&](Failure& failure) {
+      if (!executor.unmapped.empty() && !reach(executor, failure)) return false;
+      return executor.backend.run(executor.stream, op_id<Op>, &op, &failure);
+    });
+  }
+  void mark(Executor& executor, const FaultPtr& own) const override { marking.mark(executor, own); }
+  CommandPtr trace(const CommandPtr& self) const override { return self; }
+
+ private:
+  bool reach(Executor& executor, Failure& failure) const {
+    const auto one = [&](const auto& member) {
+      using T = std::decay_t<decltype(member)>;
+      if constexpr (std::is_base_of_v<View, T>) return member.data == nullptr || executor.reach(member.data, failure);
+      if constexpr (std::is_same_v<T, Rng>)
+        return member.state.data == nullptr || executor.reach(member.state.data, failure);
+      return true;
+    };
+    return std::apply([&](auto... members) { return (one(op.*members) && ...); }, Op::fields);
   }
 };
 

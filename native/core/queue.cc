@@ -18,7 +18,10 @@ inline void relax() {
 }  // namespace
 
 Queue::Queue(const Backend& backend, std::function<void(Executor&)> open, std::function<void(Executor&)> close)
-    : executor_(backend), thread_([this, open = std::move(open), close = std::move(close)] { work(open, close); }) {}
+    : executor_(backend) {
+  executor_.push = [this](CommandPtr command) { push(std::move(command)); };
+  thread_ = std::thread([this, open = std::move(open), close = std::move(close)] { work(open, close); });
+}
 
 Queue::~Queue() {
   {
@@ -60,9 +63,9 @@ bool Queue::wait(std::vector<CommandPtr>& batch) {
   return !batch.empty();
 }
 
-void Queue::run(const Command& command) {
+void Queue::run(const CommandPtr& command) {
   try {
-    command.run(executor_);
+    executor_.execute(command);
   } catch (const std::exception&) {  // only memory for the bookkeeping itself can be lacking
     executor_.closed = exhausted_;
   }
@@ -73,12 +76,13 @@ void Queue::work(const std::function<void(Executor&)>& open, const std::function
   std::vector<CommandPtr> batch;
   while (wait(batch)) {
     for (CommandPtr& command : batch) {
-      if (!executor_.stopping.load(std::memory_order_relaxed)) run(*command);
+      if (!executor_.stopping.load(std::memory_order_relaxed)) run(command);
       command.reset();  // frees what the command holds now, not at the end of the batch
       depth_.fetch_sub(1, std::memory_order_relaxed);
     }
     batch.clear();
   }
+  executor_.graphs.drop_all(executor_);
   close(executor_);
 }
 

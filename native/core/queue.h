@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/command.h"
+#include "core/executor.h"
 
 namespace diffusion {
 
@@ -21,14 +21,14 @@ class Queue {
   Queue(const Backend& backend, std::function<void(Executor&)> open, std::function<void(Executor&)> close);
   ~Queue();  // runs what was pushed, or after stop() only what is running
 
-  void push(CommandPtr command);  // JavaScript thread
+  void push(CommandPtr command);  // any thread
   void stop() { executor_.stopping = true; }
   void check_depth() const;  // throws when the queue is full
 
  private:
   void work(const std::function<void(Executor&)>& open, const std::function<void(Executor&)>& close);
   bool wait(std::vector<CommandPtr>& batch);
-  void run(const Command& command);
+  void run(const CommandPtr& command);
 
   Executor executor_;
   const FaultPtr exhausted_ =

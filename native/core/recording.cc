@@ -14,10 +14,12 @@ struct Lose final : Command {
   StorageId id;
   FaultPtr fault;
   Lose(StorageId id, FaultPtr fault) : id(id), fault(std::move(fault)) {}
-  void run(Executor& executor) const override {
+  void run(Executor& executor) const override { mark(executor, nullptr); }
+  void mark(Executor& executor, const FaultPtr&) const override {
     const Extent extent = Extent::whole(id);
     executor.settle(&extent, 1, fault);
   }
+  CommandPtr trace(const CommandPtr& self) const override { return self; }
 };
 
 struct CopyStorage final : Command {
@@ -26,13 +28,17 @@ struct CopyStorage final : Command {
   size_t bytes;
   StorageId id;
   void run(Executor& executor) const override {
-    // A fault stays with the part that it was in.
-    Failure failure{};
-    if (!executor.backend.copy(executor.stream, to, from, bytes, &failure)) {
-      const Extent extent = Extent::whole(id);
-      executor.settle(&extent, 1, to_fault(failure));
-    }
+    mark(executor, executor.attempt([&](Failure& failure) {
+      return executor.reach(from, failure) && executor.reach(to, failure) &&
+             executor.backend.copy(executor.stream, to, from, bytes, &failure);
+    }));
   }
+  // A fault stays with the part that it was in.
+  void mark(Executor& executor, const FaultPtr& own) const override {
+    const Extent extent = Extent::whole(id);
+    if (own) executor.settle(&extent, 1, own);
+  }
+  CommandPtr trace(const CommandPtr& self) const override { return self; }
 };
 
 }  // namespace
@@ -80,9 +86,13 @@ std::unique_ptr<Program> Device::end_recording() {
     lose_arena(error);
   }
   auto program = std::make_unique<Program>();
-  program->body = std::move(recording_);
   program->retained = std::exchange(touched_, {});
   program->temporaries = std::exchange(temporaries_, {});
+  std::vector<StorageId>& storages = recording_->storages;
+  storages = program->temporaries;
+  for (const Storage* storage : program->retained) storages.push_back(storage->id);
+  std::sort(storages.begin(), storages.end());
+  program->body = std::move(recording_);
   ++programs_;
   if (!lack) return program;
   release(*program);
@@ -116,6 +126,7 @@ void Device::run(const Program& program) {
 void Device::release(Program& program) {
   for (Storage* storage : std::exchange(program.retained, {})) release(storage);
   for (const StorageId id : std::exchange(program.temporaries, {})) forget(id);
+  if (program.body && backend_.begin_capture != nullptr) enqueue(std::make_shared<DropProgram>(program.body));
   --programs_;
 }
 

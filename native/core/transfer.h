@@ -6,6 +6,7 @@
 
 #include "core/backends.h"
 #include "core/completions.h"
+#include "core/executor.h"
 
 namespace diffusion {
 
@@ -15,6 +16,9 @@ class Upload final : public Command {
   Upload(std::shared_ptr<Account> account, Extent extent, void* to, const void* from);
   ~Upload() override;
   void run(Executor& executor) const override;
+  void mark(Executor& executor, const FaultPtr& own) const override { executor.settle(&extent_, 1, own); }
+  CommandPtr trace(const CommandPtr&) const override;
+  size_t upload_bytes() const override;
 
  private:
   std::shared_ptr<Account> account_;
@@ -31,6 +35,17 @@ struct UploadInPlace final : Command {
   void* to;
   const void* from;
   void run(Executor& executor) const override;
+  CommandPtr trace(const CommandPtr&) const override;
+};
+
+// A read under way.
+struct Reading {
+  std::shared_ptr<Completions> completions;
+  int64_t ticket;
+  Extent extent;
+  Executor& executor;
+  FaultPtr fault;    // the executor's, and who ends the ticket
+  uint64_t reports;  // that the fault accounts for
 };
 
 // Copies to memory that JavaScript keeps alive until the ticket ends.
@@ -41,6 +56,10 @@ struct Download final : Command {
   void* to;
   const void* from;
   void run(Executor& executor) const override;
+  CommandPtr trace(const CommandPtr&) const override;
+
+ private:
+  mutable std::shared_ptr<Reading> reading_;
 };
 
 // Ends its ticket when everything before it has ended.

@@ -126,7 +126,12 @@ bool copy(Stream*, void* to, const void* from, size_t bytes, Failure*) {
   return true;
 }
 
-void notify(Stream*, void (*done)(void*), void* context) { done(context); }
+void download(Stream*, void* host, const void* device, size_t bytes, Done done, void* context) {
+  std::memcpy(host, device, bytes);
+  done(context, nullptr);
+}
+
+void notify(Stream*, Done done, void* context) { done(context, nullptr); }
 
 const Backend backend = {
     .abi = kAbi,
@@ -141,11 +146,12 @@ const Backend backend = {
     .unreserve = unreserve,
     .run = run,
     .upload = copy,
-    .download = copy,
     .copy = copy,
+    .download = download,
     .notify = notify,
     .begin_capture = nullptr,
     .end_capture = nullptr,
+    .is_current = nullptr,
     .replay = nullptr,
     .destroy = nullptr,
 };

@@ -1,10 +1,8 @@
 // The CUDA backend's side of core/backend.h. Operations are submitted to the stream and run later: what fails on the
-// device is reported by the next call that waits, and by every later one.
+// device for good is reported by the next call that meets it, and by every later one.
 #include "core/backend.h"
 
-#include "core/guard.h"
 #include "cuda/ops.h"
-#include "cuda/runtime/devices.h"
 #include "cuda/runtime/memory.h"
 #include "cuda/runtime/stream_impl.h"
 
@@ -31,7 +29,7 @@ void* reserve(int32_t ordinal, size_t bytes) {
 }
 
 bool map(Stream* stream, void* address, size_t bytes, Failure* failure) {
-  return guarded(failure, [&] { map_memory(stream->ordinal, address, bytes); });
+  return attempt(*stream, failure, [&] { map_memory(stream->ordinal, address, bytes); });
 }
 
 void unreserve(int32_t ordinal, void* address, size_t bytes) {
@@ -39,7 +37,8 @@ void unreserve(int32_t ordinal, void* address, size_t bytes) {
   guarded(&failure, [&] { unreserve_address(ordinal, address, bytes); });
 }
 
-// Operations that read indices from device memory. The stream is waited for after them, to say which index was wrong.
+// Operations that read indices from device memory. By themselves, the stream is waited for after them, to say which
+// index was wrong; in a graph each has a report of its own, which is read when the replay has ended.
 template <class Op>
 inline constexpr bool kChecksIndices = false;
 template <>
@@ -57,17 +56,26 @@ inline constexpr bool kChecksIndices<ReverseStep> = true;
 
 template <class Op>
 void run_one(Stream& stream, void (*function)(Stream&, const Op&), const Op& op) {
-  if constexpr (kChecksIndices<Op>) {
-    clear_status(stream);
-    function(stream, op);
-    check_status(stream, Op::name);
-  } else {
-    function(stream, op);
+  if constexpr (!kChecksIndices<Op>) return function(stream, op);
+  if (stream.impl->capture) {
+    record_check(stream, Op::name);
+    return function(stream, op);
   }
+  clear_status(stream);
+  function(stream, op);
+  check_status(stream, Op::name);
+}
+
+// One call of run, upload or copy.
+template <class F>
+bool command(Stream* stream, Failure* failure, const F& f) {
+  const bool done = attempt(*stream, failure, f);
+  if (stream->impl->capture) ++stream->impl->capture->calls;
+  return done;
 }
 
 bool run(Stream* stream, OpId id, const void* op, Failure* failure) {
-  return guarded(failure, [&] {
+  return command(stream, failure, [&] {
     switch (id) {
 #define X(Op, function) \
   case OpId::Op:        \
@@ -82,25 +90,41 @@ bool run(Stream* stream, OpId id, const void* op, Failure* failure) {
 }
 
 bool upload(Stream* stream, void* device, const void* host, size_t bytes, Failure* failure) {
-  return guarded(failure, [&] { stream->impl->staging->upload(device, host, bytes); });
-}
-
-bool download(Stream* stream, void* host, const void* device, size_t bytes, Failure* failure) {
-  return guarded(failure, [&] { stream->impl->staging->download(host, device, bytes); });
+  return command(stream, failure, [&] {
+    if (stream->impl->capture) return record_upload(*stream, device, host, bytes);
+    stream->impl->staging->upload(device, host, bytes);
+  });
 }
 
 bool copy(Stream* stream, void* to, const void* from, size_t bytes, Failure* failure) {
-  return guarded(failure,
+  return command(stream, failure,
                  [&] { check("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream->handle)); });
 }
 
-// A host function would not be called after a failure, and a promise would then never settle: so this waits.
-void notify(Stream* stream, void (*done)(void*), void* context) {
-  cudaStreamSynchronize(stream->handle);
-  done(context);
+void download(Stream* stream, void* host, const void* device, size_t bytes, Done done, void* context) {
+  stream->impl->completer->download(host, device, bytes, done, context);
 }
 
-// Programs are replayed command by command: no capture yet.
+void notify(Stream* stream, Done done, void* context) { stream->impl->completer->notify(done, context); }
+
+bool begin_capture(Stream* stream, size_t commands, size_t upload_bytes, Failure* failure) {
+  return attempt(*stream, failure, [&] { cuda::begin_capture(*stream, commands, upload_bytes); });
+}
+
+Graph* end_capture(Stream* stream, bool keep, Failure* failure) {
+  Graph* graph = nullptr;  // ended on a lost device, too
+  if (!guarded(failure, [&] { graph = cuda::end_capture(*stream, keep); })) find_loss(*stream, failure);
+  return graph;
+}
+
+bool is_current(Stream* stream, const Graph* graph) { return cuda::is_current(*stream, *graph); }
+
+bool replay(Stream* stream, Graph* graph, uint64_t* number, Failure* failure) {
+  return attempt(*stream, failure, [&] { *number = stream->impl->replays->launch(*graph); });
+}
+
+void destroy(Stream* stream, Graph* graph) { cuda::destroy(*stream, graph); }
+
 const Backend backend = {
     .abi = kAbi,
     .name = kName,
@@ -114,13 +138,14 @@ const Backend backend = {
     .unreserve = unreserve,
     .run = run,
     .upload = upload,
-    .download = download,
     .copy = copy,
+    .download = download,
     .notify = notify,
-    .begin_capture = nullptr,
-    .end_capture = nullptr,
-    .replay = nullptr,
-    .destroy = nullptr,
+    .begin_capture = begin_capture,
+    .end_capture = end_capture,
+    .is_current = is_current,
+    .replay = replay,
+    .destroy = destroy,
 };
 
 }  // namespace

@@ -3,15 +3,16 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/pool.h"
 #include "cuda/runtime/stream.h"
 
 namespace diffusion::cuda {
 
-Staging::Staging(const char* operation, cudaStream_t stream) : stream_(stream) {
+Staging::Staging(cudaStream_t stream) : stream_(stream) {
   try {
     for (Slot& slot : slots_) {
-      check(operation, cudaHostAlloc(reinterpret_cast<void**>(&slot.data), kSlotBytes, cudaHostAllocDefault));
-      check(operation, cudaEventCreateWithFlags(&slot.free, cudaEventDisableTiming));
+      check("open", cudaHostAlloc(reinterpret_cast<void**>(&slot.data), kSlotBytes, cudaHostAllocDefault));
+      check("open", cudaEventCreateWithFlags(&slot.left, cudaEventDisableTiming | cudaEventBlockingSync));
     }
   } catch (...) {
     release();
@@ -23,46 +24,28 @@ Staging::~Staging() { release(); }
 
 void Staging::release() {
   for (Slot& slot : slots_) {
-    if (slot.free != nullptr) cudaEventDestroy(slot.free);
+    if (slot.left != nullptr) cudaEventDestroy(slot.left);
     if (slot.data != nullptr) cudaFreeHost(slot.data);
   }
 }
 
-Staging::Slot& Staging::next() {
-  Slot& slot = slots_[turn_++ % kSlots];
-  check("copy", cudaEventSynchronize(slot.free));
-  return slot;
+void Staging::next_slot() {
+  check("upload", cudaEventRecord(slots_[slot_].left, stream_));
+  slot_ = (slot_ + 1) % kSlots;
+  check("upload", cudaEventSynchronize(slots_[slot_].left));
+  filled_ = 0;
 }
 
 void Staging::upload(void* device, const void* host, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += kSlotBytes) {
-    const size_t part = std::min(kSlotBytes, bytes - at);
-    Slot& slot = next();
-    std::memcpy(slot.data, static_cast<const char*>(host) + at, part);
-    check("upload", cudaMemcpyAsync(static_cast<char*>(device) + at, slot.data, part, cudaMemcpyHostToDevice, stream_));
-    check("upload", cudaEventRecord(slot.free, stream_));
+  for (size_t at = 0; at < bytes;) {
+    if (filled_ >= kSlotBytes) next_slot();
+    const size_t part = std::min(kSlotBytes - filled_, bytes - at);
+    char* data = slots_[slot_].data + filled_;
+    std::memcpy(data, static_cast<const char*>(host) + at, part);
+    check("upload", cudaMemcpyAsync(static_cast<char*>(device) + at, data, part, cudaMemcpyHostToDevice, stream_));
+    filled_ += Pool::rounded(part);
+    at += part;
   }
-}
-
-// One slot is emptied while the device fills the next.
-void Staging::download(void* host, const void* device, size_t bytes) {
-  Slot* filling = nullptr;
-  size_t filling_at = 0;
-  const auto empty = [&] {
-    check("download", cudaEventSynchronize(filling->free));
-    std::memcpy(static_cast<char*>(host) + filling_at, filling->data, std::min(kSlotBytes, bytes - filling_at));
-  };
-  for (size_t at = 0; at < bytes; at += kSlotBytes) {
-    const size_t part = std::min(kSlotBytes, bytes - at);
-    Slot& slot = next();
-    check("download",
-          cudaMemcpyAsync(slot.data, static_cast<const char*>(device) + at, part, cudaMemcpyDeviceToHost, stream_));
-    check("download", cudaEventRecord(slot.free, stream_));
-    if (filling != nullptr) empty();
-    filling = &slot;
-    filling_at = at;
-  }
-  if (filling != nullptr) empty();
 }
 
 }  // namespace diffusion::cuda

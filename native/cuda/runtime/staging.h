@@ -1,4 +1,4 @@
-// Copies between the device and ordinary host memory, through a ring of page-locked slots.
+// Uploads from ordinary host memory, through a ring of page-locked slots.
 #pragma once
 
 #include <array>
@@ -10,28 +10,27 @@ namespace diffusion::cuda {
 
 class Staging {
  public:
-  Staging(const char* operation, cudaStream_t stream);
+  explicit Staging(cudaStream_t stream);
   ~Staging();
   Staging(const Staging&) = delete;
   Staging& operator=(const Staging&) = delete;
 
-  // Both have read or written the host's memory when they return. An upload may still be on its way to the device, in
-  // the order of the stream; a download waits for the stream.
+  // Has read the host's memory when it returns; the data may still be on its way, in the order of the stream. Waits
+  // only where all slots are on their way.
   void upload(void* device, const void* host, size_t bytes);
-  void download(void* host, const void* device, size_t bytes);
 
  private:
   static constexpr size_t kSlots = 4, kSlotBytes = size_t{1} << 20;
   struct Slot {
     char* data = nullptr;
-    cudaEvent_t free = nullptr;  // recorded after the copy that uses the slot
+    cudaEvent_t left = nullptr;  // recorded behind the last copy from the slot
   };
   void release();
-  Slot& next();
+  void next_slot();
 
   cudaStream_t stream_;
   std::array<Slot, kSlots> slots_;
-  size_t turn_ = 0;
+  size_t slot_ = 0, filled_ = 0;
 };
 
 }  // namespace diffusion::cuda

@@ -4,6 +4,10 @@
 #include <array>
 #include <memory>
 
+#include "core/guard.h"
+#include "cuda/runtime/completer.h"
+#include "cuda/runtime/devices.h"
+#include "cuda/runtime/graph.h"
 #include "cuda/runtime/staging.h"
 #include "cuda/runtime/status.h"
 #include "cuda/runtime/stream.h"
@@ -15,11 +19,20 @@ struct Stream::Impl {
   struct Block {
     void* data = nullptr;
     size_t bytes = 0;
+    uint32_t generation = 0;  // which of the memories that this slot has had
   };
   std::array<Block, kScratchSlots> scratch;
-  std::unique_ptr<cuda::Staging> staging;
-  cuda::StatusFlag* status = nullptr;
+  cuda::StatusFlag* status = nullptr;    // of the operation that runs by itself
+  cuda::StatusFlag* reported = nullptr;  // page-locked
   unsigned* arrivals = nullptr;
+  std::unique_ptr<cuda::Staging> staging;
+  std::unique_ptr<cuda::Replays> replays;
+  std::unique_ptr<cuda::Completer> completer;  // uses the replays
+  std::unique_ptr<cuda::Capture> capture;      // while a program is recorded
+
+  bool account(int64_t change) { return options.account == nullptr || options.account(options.context, change); }
+  // Device memory that counts towards the limit; throws Error(out_of_memory).
+  void* allocate(const char* purpose, size_t bytes);
 };
 
 namespace cuda {
@@ -32,6 +45,19 @@ void close_stream(Stream* stream);
 // report.
 void clear_status(Stream& stream);
 void check_status(Stream& stream, const char* operation);
+void check_report(const StatusFlag& report, const char* operation);
+
+// Whether a failed call has met an error that lasts: that loses the device, for all streams of this process.
+void find_loss(const Stream& stream, Failure* failure);
+
+// f(), or false and a filled failure; on a lost device always the failure that lost it. Any thread.
+template <class F>
+bool attempt(const Stream& stream, Failure* failure, const F& f) {
+  if (is_lost(stream.ordinal, failure)) return false;
+  if (guarded(failure, f)) return true;
+  find_loss(stream, failure);
+  return false;
+}
 
 }  // namespace cuda
 

@@ -1,0 +1,27 @@
+#include "core/executor.h"
+
+#include <future>
+
+namespace diffusion {
+
+bool Executor::map_again(const void* address, Failure& failure) {
+  const auto* at = static_cast<const char*>(address);
+  for (auto slab = unmapped.begin(); slab != unmapped.end(); ++slab) {
+    const auto* base = static_cast<const char*>(slab->address);
+    if (at < base || at >= base + slab->bytes) continue;
+    if (!backend.map(stream, slab->address, slab->bytes, &failure)) return false;
+    unmapped.erase(slab);
+    return true;
+  }
+  return true;
+}
+
+void Executor::wait() {
+  if (stream == nullptr) return;
+  std::promise<void> ended;
+  backend.notify(
+      stream, [](void* context, const Failure*) { static_cast<std::promise<void>*>(context)->set_value(); }, &ended);
+  ended.get_future().wait();
+}
+
+}  // namespace diffusion
