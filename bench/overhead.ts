@@ -1,12 +1,16 @@
 // What the JavaScript thread pays: enqueuing an operation, and replaying a recorded training step.
-//   node out/bench/overhead.js [--json file]
+//   node out/bench/overhead.js [--device cpu] [--quick] [--json file]
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { AdamW, backward, type Device, GaussianDiffusion, mean, NoiseSchedule, openDevice, ops, UNet } from 'diffusion-native';
 import { machine } from './machine.js';
 import { type Spread, spread } from './statistics.js';
 
-const { values: options } = parseArgs({ options: { json: { type: 'string' } } });
+const { values: options } = parseArgs({
+  options: { device: { type: 'string', default: 'cpu' }, quick: { type: 'boolean', default: false }, json: { type: 'string' } },
+});
+/** Calls that are timed; a hundredth of them when it should be quick. */
+const calls = (count: number) => (options.quick ? count / 100 : count);
 
 /** Microseconds of each call of `body`; the queue is emptied now and then, outside the measurement. */
 async function microseconds(device: Device, calls: number, body: () => void): Promise<Spread> {
@@ -26,11 +30,11 @@ async function enqueue(device: Device): Promise<Record<string, Spread>> {
   const gamma = device.full([16], 1);
   const weight = device.zeros([3, 3, 16, 16]);
   return {
-    'enqueuing silu': await microseconds(device, 20_000, () => ops.silu(x).dispose()),
-    'enqueuing groupNorm': await microseconds(device, 10_000, () =>
+    'enqueuing silu': await microseconds(device, calls(20_000), () => ops.silu(x).dispose()),
+    'enqueuing groupNorm': await microseconds(device, calls(10_000), () =>
       ops.groupNorm(x, gamma, gamma, { groups: 4, silu: true }).dispose(),
     ),
-    'enqueuing conv2d': await microseconds(device, 10_000, () => ops.conv2d(x, weight, { padding: 1 }).dispose()),
+    'enqueuing conv2d': await microseconds(device, calls(10_000), () => ops.conv2d(x, weight, { padding: 1 }).dispose()),
   };
 }
 
@@ -60,7 +64,7 @@ async function replay(device: Device): Promise<Record<string, Spread>> {
   );
   await device.synchronize();
   const samples: Record<'inputs' | 'run', number[]> = { inputs: [], run: [] };
-  for (let i = 1; i <= 200; i++) {
+  for (let i = 1; i <= calls(200); i++) {
     const start = performance.now();
     images.write(pixels);
     seed.write(Int32Array.of(1, 0, i, 0));
@@ -75,10 +79,10 @@ async function replay(device: Device): Promise<Record<string, Spread>> {
 }
 
 async function main(): Promise<void> {
-  const device = await openDevice('cpu');
+  const device = await openDevice(options.device);
   const result = {
-    benchmark: 'overhead',
-    ...machine(),
+    benchmark: options.quick ? 'overhead quick' : 'overhead',
+    ...machine(options.device),
     microseconds: { ...(await enqueue(device)), ...(await replay(device)) },
   };
   for (const [name, { median, p10, p90 }] of Object.entries(result.microseconds))

@@ -8,12 +8,12 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const folder = join(root, 'bench', 'results');
 
-/** The newest result of a benchmark. */
+/** The newest result of a benchmark on the CPU. */
 function newest(benchmark) {
   const results = readdirSync(folder)
     .filter((name) => name.endsWith('.json'))
     .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')))
-    .filter((result) => result.benchmark === benchmark)
+    .filter((result) => result.benchmark === benchmark && (result.device ?? 'cpu') === 'cpu')
     .sort((a, b) => a.date.localeCompare(b.date));
   const last = results.at(-1);
   if (!last) throw new Error(`bench/results holds no result of '${benchmark}'`);

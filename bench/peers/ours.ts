@@ -1,50 +1,81 @@
-// This engine's side of the UNet benchmark, driven over standard input like torch_unet.py: "forward" or "step" answers with
-// seconds, "memory" with the peak resident bytes of this process.
+// This engine's side of the UNet benchmark, driven over standard input like torch_unet.py: "forward 3", "step 3" or "sampling 3"
+// answers with the seconds of one run (of one evaluation when sampling), "memory" with the peak bytes: resident on the CPU, the
+// device's own otherwise.
 import { createInterface } from 'node:readline';
-import { GaussianDiffusion, ImageDataset, NoiseSchedule, openDevice, Trainer, UNet } from 'diffusion-native';
+import {
+  GaussianDiffusion,
+  ImageDataset,
+  NoiseSchedule,
+  openDevice,
+  type Program,
+  Sampler,
+  Trainer,
+  UNet,
+} from 'diffusion-native';
+import type { PeerOptions } from './peer.js';
 
 async function main(): Promise<void> {
-  const [batch = 4, threads = 2] = process.argv.slice(2).map(Number);
-  const device = await openDevice('cpu', { threads });
+  const { batch, threads, device: id, dtype, network, evaluations } = JSON.parse(process.argv[2] as string) as PeerOptions;
+  const { size, base, mults, blocks, attention, groups, dropout } = network;
+  const device = await openDevice(id, { threads });
   const model = new UNet(device, {
-    imageSize: 32,
-    baseChannels: 128,
-    channelMults: [1, 2, 2, 2],
-    resBlocks: 2,
-    attentionResolutions: [16],
-    dropout: 0.1,
+    imageSize: size,
+    baseChannels: base,
+    channelMults: mults,
+    resBlocks: blocks,
+    attentionResolutions: [attention],
+    groups,
+    dropout,
+    dtype,
   });
-  const pixels = Uint8Array.from({ length: batch * 32 * 32 * 3 }, () => Math.floor(Math.random() * 256));
-  const x = device.randn([batch, 32, 32, 3], { seed: 1 });
-  let trainer: Trainer | undefined; // made with the first step, so that forward alone is charged for the weights alone
+  const diffusion = new GaussianDiffusion(device, NoiseSchedule.linear());
+  const pixels = Uint8Array.from({ length: batch * size * size * 3 }, () => Math.floor(Math.random() * 256));
+  // Each is made with its first run, so that a job alone is charged for what it needs.
+  let forward: Program<void> | undefined;
+  let trainer: Trainer | undefined;
+  let sampler: Sampler | undefined;
 
-  const jobs: Record<string, () => Promise<void>> = {
-    async forward() {
-      const t = Int32Array.from({ length: batch }, () => Math.floor(Math.random() * 1000));
-      model.forward(x, t).dispose();
+  const jobs: Record<string, (count: number) => Promise<void>> = {
+    async forward(count) {
+      if (!forward) {
+        const x = device.randn([batch, size, size, 3], { seed: 1 });
+        const t = device.tensor(
+          Int32Array.from({ length: batch }, () => Math.floor(Math.random() * 1000)),
+          [batch],
+        );
+        forward = device.record(() => device.scope(() => void model.forward(x, t)));
+      }
+      for (let i = 0; i < count; i++) forward.run();
       await device.synchronize();
     },
-    async step() {
+    async step(count) {
       trainer ??= new Trainer({
         model,
-        diffusion: new GaussianDiffusion(device, NoiseSchedule.linear()),
-        data: ImageDataset.tensor(pixels, [batch, 32, 32, 3]),
+        diffusion,
+        data: ImageDataset.tensor(pixels, [batch, size, size, 3]),
         batchSize: batch,
       });
-      for await (const _ of trainer.run({ steps: 1 }));
+      for await (const _ of trainer.run({ steps: count }));
+    },
+    async sampling(count) {
+      sampler ??= new Sampler(diffusion, model, { steps: evaluations });
+      for (let seed = 0; seed < count; seed++) (await sampler.sample({ count: batch, seed })).dispose();
+      await device.synchronize();
     },
   };
 
   let parameters = 0;
   for (const { shape } of model.parameters().values()) parameters += shape.reduce((a, b) => a * b, 1);
-  console.log(`ready ${device.info.isa} ${parameters}`);
+  console.log(`ready ${device.info.isa ?? device.info.name} ${parameters}`);
   for await (const line of createInterface({ input: process.stdin })) {
-    if (line === 'memory') console.log(process.resourceUsage().maxRSS * 1024);
-    else {
-      const start = performance.now();
-      await jobs[line]?.();
-      console.log((performance.now() - start) / 1000);
+    if (line === 'memory') {
+      console.log(id === 'cpu' ? process.resourceUsage().maxRSS * 1024 : device.memory().peakBytes);
+      continue;
     }
+    const [job = '', count] = line.split(' ');
+    const start = performance.now();
+    await jobs[job]?.(Number(count));
+    console.log((performance.now() - start) / 1000 / Number(count) / (job === 'sampling' ? evaluations : 1));
   }
   await device.close();
 }

@@ -1,6 +1,26 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface, type Interface } from 'node:readline';
 
+/** What both sides of the UNet benchmark are told. */
+export interface PeerOptions {
+  batch: number;
+  threads: number;
+  device: string;
+  dtype: 'f32' | 'bf16';
+  network: {
+    size: number;
+    base: number;
+    mults: number[];
+    blocks: number;
+    /** The image size that has attention. */
+    attention: number;
+    groups: number;
+    dropout: number;
+  };
+  /** Steps of one sampling. */
+  evaluations: number;
+}
+
 /** A process that answers each line with one line. */
 export class Peer {
   readonly #process: ChildProcess;

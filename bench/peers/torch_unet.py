@@ -1,159 +1,159 @@
-"""The DDPM CIFAR-10 UNet in PyTorch, as a peer that the benchmark drives over standard input.
+"""The DDPM UNet in PyTorch, as a peer that bench/unet.ts drives over standard input.
 
-Each line names a job ("forward" or "step"); the answer is the seconds that one run of it took. "memory" answers with the
-peak resident bytes of this process. The network: base 128, multipliers 1, 2, 2, 2, two residual blocks a level, attention
-at 16×16, dropout 0.1 (Ho et al. 2020, appendix B), 35.7 M parameters.
+    torch_unet.py '{"batch", "threads", "device", "dtype", "network", "variant", "evaluations"}'
+
+Each line is a job ("forward", "step", "sampling") and a count; the answer is the seconds of one run (of one evaluation when
+sampling). "memory" answers with the peak bytes: resident on the CPU, allocated on a GPU. Variants:
+
+    contiguous, channels_last   eager, in that layout
+    graph                       channels_last, torch.compile without its own graphs, the whole job captured as one CUDA graph
+    compile                     channels_last, torch.compile's max-autotune, which captures graphs by itself
+
+In bf16 weights and arithmetic are bf16 with float32 masters in variants that end in "weights", else float32 under autocast.
+Data stays on the GPU; AdamW is fused, clipping and averaging run over lists.
 """
 
+import contextlib
 import copy
-import math
+import json
 import resource
 import sys
 import time
 
 import torch
-from torch import nn
 from torch.nn import functional as F
+from torch_model import UNet
 
-BASE, MULTS, BLOCKS, ATTENTION, GROUPS, DROPOUT = 128, (1, 2, 2, 2), 2, 16, 32, 0.1
+GIVEN = json.loads(sys.argv[1])
+BATCH, DEVICE, VARIANT, NETWORK = (GIVEN[name] for name in ("batch", "device", "variant", "network"))
+CUDA, BF16 = DEVICE.startswith("cuda"), GIVEN["dtype"] == "bf16"
+WHOLE_GRAPH = CUDA and VARIANT.startswith("graph")
+COMPILED = VARIANT.startswith(("graph", "compile"))
+WEIGHTS = BF16 and VARIANT.endswith("weights")
 
+torch.set_num_threads(GIVEN["threads"])
+torch.manual_seed(0)
+torch.backends.cudnn.benchmark = True
+torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+if CUDA:
+    torch.cuda.set_stream(torch.cuda.Stream())  # no graph can be captured on the default stream
 
-def norm(channels):
-    return nn.GroupNorm(GROUPS, channels, eps=1e-6)
-
-
-class Residual(nn.Module):
-    def __init__(self, cin, cout):
-        super().__init__()
-        self.norm1, self.conv1 = norm(cin), nn.Conv2d(cin, cout, 3, padding=1)
-        self.time = nn.Linear(4 * BASE, cout)
-        self.norm2, self.conv2 = norm(cout), nn.Conv2d(cout, cout, 3, padding=1)
-        self.dropout = nn.Dropout(DROPOUT)
-        self.shortcut = nn.Conv2d(cin, cout, 1) if cin != cout else nn.Identity()
-
-    def forward(self, x, temb):
-        h = self.conv1(F.silu(self.norm1(x))) + self.time(F.silu(temb))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return self.shortcut(x) + h
-
-
-class Attention(nn.Module):
-    def __init__(self, channels):
-        super().__init__()
-        self.norm = norm(channels)
-        self.q, self.k, self.v, self.out = (nn.Linear(channels, channels) for _ in range(4))
-
-    def forward(self, x):
-        n, c, h, w = x.shape
-        tokens = self.norm(x).view(n, c, h * w).transpose(1, 2)
-        y = F.scaled_dot_product_attention(self.q(tokens)[:, None], self.k(tokens)[:, None], self.v(tokens)[:, None])[:, 0]
-        return x + self.out(y).transpose(1, 2).reshape(n, c, h, w)
+model = UNet(NETWORK).to(DEVICE, torch.bfloat16 if WEIGHTS else torch.float32)
+images = torch.randint(0, 256, (BATCH, 3, NETWORK["size"], NETWORK["size"]), dtype=torch.uint8, device=DEVICE)
+if VARIANT != "contiguous":
+    model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
+mode = "max-autotune" if VARIANT.startswith("compile") else "max-autotune-no-cudagraphs"
+network = torch.compile(model, mode=mode, fullgraph=True) if COMPILED else model
+betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+alphas = torch.cumprod(1 - betas, 0)
+signal, noise_level = alphas.sqrt().float().to(DEVICE), (1 - alphas).sqrt().float().to(DEVICE)
 
 
-class UNet(nn.Module):
-    def __init__(self, size=32):
-        super().__init__()
-        self.time1, self.time2 = nn.Linear(BASE, 4 * BASE), nn.Linear(4 * BASE, 4 * BASE)
-        self.conv_in = nn.Conv2d(3, BASE, 3, padding=1)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        channels, skips = BASE, [BASE]
-        for level, mult in enumerate(MULTS):
-            for _ in range(BLOCKS):
-                block = nn.ModuleList([Residual(channels, BASE * mult)])
-                channels = BASE * mult
-                if size == ATTENTION:
-                    block.append(Attention(channels))
-                self.down.append(block)
-                skips.append(channels)
-            if level + 1 < len(MULTS):
-                self.down.append(nn.ModuleList([nn.Conv2d(channels, channels, 3, stride=2)]))
-                skips.append(channels)
-                size //= 2
-        self.mid = nn.ModuleList([Residual(channels, channels), Attention(channels), Residual(channels, channels)])
-        for level, mult in reversed(list(enumerate(MULTS))):
-            for _ in range(BLOCKS + 1):
-                block = nn.ModuleList([Residual(channels + skips.pop(), BASE * mult)])
-                channels = BASE * mult
-                if size == ATTENTION:
-                    block.append(Attention(channels))
-                self.up.append(block)
-            if level > 0:
-                self.up.append(nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1)]))
-                size *= 2
-        self.norm_out, self.conv_out = norm(channels), nn.Conv2d(channels, 3, 3, padding=1)
-
-    def forward(self, x, t):
-        half = BASE // 2
-        frequencies = torch.exp(-math.log(10000) * torch.arange(half) / (half - 1))
-        angles = t.float()[:, None] * frequencies
-        temb = self.time2(F.silu(self.time1(torch.cat([angles.sin(), angles.cos()], 1))))
-        h = self.conv_in(x)
-        skips = [h]
-        for block in self.down:
-            if isinstance(block[0], Residual):
-                h = block[0](h, temb)
-                for attention in block[1:]:
-                    h = attention(h)
-            else:
-                h = block[0](F.pad(h, (0, 1, 0, 1)))
-            skips.append(h)
-        h = self.mid[2](self.mid[1](self.mid[0](h, temb)), temb)
-        for block in self.up:
-            if isinstance(block[0], Residual):
-                h = block[0](torch.cat([h, skips.pop()], 1), temb)
-                for attention in block[1:]:
-                    h = attention(h)
-            else:
-                h = block[0](F.interpolate(h, scale_factor=2.0, mode="nearest"))
-        return self.conv_out(F.silu(self.norm_out(h)))
+def autocast():
+    return torch.autocast(DEVICE.split(":")[0], torch.bfloat16) if BF16 and not WEIGHTS else contextlib.nullcontext()
 
 
-def main():
-    batch, threads, layout = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    model = UNet()
-    images = torch.randint(0, 256, (batch, 3, 32, 32), dtype=torch.uint8)
-    if layout == "channels_last":
-        model, images = model.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
-    alphas = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
-    signal, noise_level = alphas.sqrt().float(), (1 - alphas).sqrt().float()
-    average = optimizer = None  # made with the first step, so that forward alone is charged for the weights alone
+def predict(x, t):
+    with autocast():
+        return network(x.to(torch.bfloat16) if WEIGHTS else x, t)
+
+
+def make_forward():
+    model.eval()
+    x = images.float() / 127.5 - 1
+    t = torch.randint(0, 1000, (BATCH,), device=DEVICE)
 
     def forward():
-        model.eval()
         with torch.no_grad():
-            model(images.float() / 127.5 - 1, torch.randint(0, 1000, (batch,)))
+            predict(x, t)
+
+    return forward
+
+
+def make_step():
+    model.train()
+    parameters = list(model.parameters())
+    masters = [torch.nn.Parameter(one.detach().float()) for one in parameters] if WEIGHTS else parameters
+    average = [one.detach().clone() for one in masters]
+    optimizer = torch.optim.AdamW(masters, lr=2e-4, fused=True, capturable=CUDA)
 
     def step():
-        nonlocal average, optimizer
-        if optimizer is None:
-            average = copy.deepcopy(model).requires_grad_(False)
-            optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, fused=True)
-        model.train()
-        t = torch.randint(0, 1000, (batch,))
+        t = torch.randint(0, 1000, (BATCH,), device=DEVICE)
         x0 = images.float() / 127.5 - 1
         epsilon = torch.randn_like(x0)
         xt = signal[t][:, None, None, None] * x0 + noise_level[t][:, None, None, None] * epsilon
-        loss = F.mse_loss(model(xt, t), epsilon)
-        optimizer.zero_grad(set_to_none=True)
+        loss = F.mse_loss(predict(xt, t).float(), epsilon)
+        model.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        if WEIGHTS:
+            for master, one in zip(masters, parameters):
+                master.grad = one.grad.float()
+        torch.nn.utils.clip_grad_norm_(masters, 1.0, foreach=True)
         optimizer.step()
-        torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1e-4)
-        return loss.item()
+        torch._foreach_lerp_(average, masters, 1e-4)
+        if WEIGHTS:
+            with torch.no_grad():
+                torch._foreach_copy_(parameters, masters)
+        return loss
 
-    jobs = {"forward": forward, "step": step}
+    return step
+
+
+def make_sampling():
+    """One evaluation and one reverse step; t stands still, which costs the same."""
+    model.eval()
+    x = torch.randn_like(images, dtype=torch.float32)
+    t = torch.full((BATCH,), 500, device=DEVICE)
+    beta, at, before = (float(one[index]) for one, index in ((betas, 500), (alphas, 500), (alphas, 499)))
+
+    def reverse(x, epsilon):
+        x0 = ((x - (1 - at) ** 0.5 * epsilon) / at**0.5).clamp(-1, 1)
+        mean = (before**0.5 * beta * x0 + (1 - beta) ** 0.5 * (1 - before) * x) / (1 - at)
+        return mean + ((1 - before) / (1 - at) * beta) ** 0.5 * torch.randn_like(x)
+
+    fused = torch.compile(reverse, mode="max-autotune-no-cudagraphs") if COMPILED else reverse
+
+    def evaluation():
+        with torch.no_grad():
+            x.copy_(fused(x, predict(x, t).float()))
+
+    return evaluation
+
+
+def captured(run):
+    for _ in range(3):
+        run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+        run()
+    return graph.replay
+
+
+def main():
+    made = {}
+    makers = {"forward": make_forward, "step": make_step, "sampling": make_sampling}
     parameters = sum(p.numel() for p in model.parameters())
     print(f"ready {torch.__version__} {parameters}", flush=True)
     for line in sys.stdin:
-        job = line.strip()
-        if job == "memory":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
-        else:
-            start = time.perf_counter()
-            jobs[job]()
-            print(time.perf_counter() - start, flush=True)
+        if line.strip() == "memory":
+            host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            print(torch.cuda.max_memory_allocated() if CUDA else host, flush=True)
+            continue
+        job, count = line.split()
+        if job not in made:  # with its first run, so that a job alone is charged for what it needs
+            made[job] = captured(makers[job]()) if WHOLE_GRAPH else makers[job]()
+        runs = int(count) * (GIVEN["evaluations"] if job == "sampling" else 1)
+        start = time.perf_counter()
+        for _ in range(runs):
+            if CUDA and VARIANT.startswith("compile"):
+                torch.compiler.cudagraph_mark_step_begin()
+            result = made[job]()
+            if job == "step" and not WHOLE_GRAPH:
+                result.item()
+        if CUDA:
+            torch.cuda.synchronize()
+        print((time.perf_counter() - start) / runs, flush=True)
 
 
 main()

@@ -1,0 +1,101 @@
+"""The DDPM UNet in PyTorch: the network of Ho et al. 2020, appendix B, for bench/peers/torch_unet.py."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def norm(channels, options):
+    return nn.GroupNorm(options["groups"], channels, eps=1e-6)
+
+
+class Residual(nn.Module):
+    def __init__(self, cin, cout, options):
+        super().__init__()
+        self.norm1, self.conv1 = norm(cin, options), nn.Conv2d(cin, cout, 3, padding=1)
+        self.time = nn.Linear(4 * options["base"], cout)
+        self.norm2, self.conv2 = norm(cout, options), nn.Conv2d(cout, cout, 3, padding=1)
+        self.dropout = nn.Dropout(options["dropout"])
+        self.shortcut = nn.Conv2d(cin, cout, 1) if cin != cout else nn.Identity()
+
+    def forward(self, x, temb):
+        h = self.conv1(F.silu(self.norm1(x))) + self.time(F.silu(temb))[:, :, None, None]
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return self.shortcut(x) + h
+
+
+class Attention(nn.Module):
+    def __init__(self, channels, options):
+        super().__init__()
+        self.norm = norm(channels, options)
+        self.q, self.k, self.v, self.out = (nn.Linear(channels, channels) for _ in range(4))
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        tokens = self.norm(x).view(n, c, h * w).transpose(1, 2)
+        y = F.scaled_dot_product_attention(self.q(tokens)[:, None], self.k(tokens)[:, None], self.v(tokens)[:, None])[:, 0]
+        return x + self.out(y).transpose(1, 2).reshape(n, c, h, w)
+
+
+class UNet(nn.Module):
+    """`options`: size, base, mults, blocks, attention (the size that has it), groups, dropout."""
+
+    def __init__(self, options):
+        super().__init__()
+        size, mults, blocks, attention = (options[name] for name in ("size", "mults", "blocks", "attention"))
+        base = self.base = options["base"]
+        self.time1, self.time2 = nn.Linear(base, 4 * base), nn.Linear(4 * base, 4 * base)
+        self.conv_in = nn.Conv2d(3, base, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        channels, skips = base, [base]
+        for level, mult in enumerate(mults):
+            for _ in range(blocks):
+                block = nn.ModuleList([Residual(channels, base * mult, options)])
+                channels = base * mult
+                if size == attention:
+                    block.append(Attention(channels, options))
+                self.down.append(block)
+                skips.append(channels)
+            if level + 1 < len(mults):
+                self.down.append(nn.ModuleList([nn.Conv2d(channels, channels, 3, stride=2)]))
+                skips.append(channels)
+                size //= 2
+        self.mid = nn.ModuleList([Residual(channels, channels, options), Attention(channels, options), Residual(channels, channels, options)])
+        for level, mult in reversed(list(enumerate(mults))):
+            for _ in range(blocks + 1):
+                block = nn.ModuleList([Residual(channels + skips.pop(), base * mult, options)])
+                channels = base * mult
+                if size == attention:
+                    block.append(Attention(channels, options))
+                self.up.append(block)
+            if level > 0:
+                self.up.append(nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1)]))
+                size *= 2
+        self.norm_out, self.conv_out = norm(channels, options), nn.Conv2d(channels, 3, 3, padding=1)
+
+    def forward(self, x, t):
+        half = self.base // 2
+        frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=x.device) / (half - 1))
+        angles = t.float()[:, None] * frequencies
+        temb = self.time2(F.silu(self.time1(torch.cat([angles.sin(), angles.cos()], 1).to(self.time1.weight.dtype))))
+        h = self.conv_in(x)
+        skips = [h]
+        for block in self.down:
+            if isinstance(block[0], Residual):
+                h = block[0](h, temb)
+                for attention in block[1:]:
+                    h = attention(h)
+            else:
+                h = block[0](F.pad(h, (0, 1, 0, 1)))
+            skips.append(h)
+        h = self.mid[2](self.mid[1](self.mid[0](h, temb)), temb)
+        for block in self.up:
+            if isinstance(block[0], Residual):
+                h = block[0](torch.cat([h, skips.pop()], 1), temb)
+                for attention in block[1:]:
+                    h = attention(h)
+            else:
+                h = block[0](F.interpolate(h, scale_factor=2.0, mode="nearest"))
+        return self.conv_out(F.silu(self.norm_out(h)))
