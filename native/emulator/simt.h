@@ -17,7 +17,7 @@
 #define __align__(bytes) alignas(bytes)
 
 #define DEVICE inline
-#define KERNEL(threads) void
+#define KERNEL(...) void
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
   ::diffusion::emulator::launch(#kernel, kernel, grid, block, shared_bytes, stream __VA_OPT__(, ) __VA_ARGS__)
 #define DYN_SMEM(T, name) T* name = reinterpret_cast<T*>(::diffusion::emulator::current_block->shared())
