@@ -1,7 +1,7 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Device, openDevice, type Trainer } from '../../lib/index.js';
+import { delayDuring, quietest } from '../support/eventLoop.js';
 import { tinyModel, tinyTrainer } from './tiny.js';
 
 // As many threads as there are cores: the event loop shares them.
@@ -10,22 +10,6 @@ beforeAll(async () => {
   device = await openDevice('cpu');
 });
 afterAll(() => device.close());
-
-/** The delay in milliseconds that 99 of 100 turns stay below, beyond the millisecond between two looks. */
-async function delayDuring(work: () => Promise<unknown>): Promise<number> {
-  const histogram = monitorEventLoopDelay({ resolution: 1 });
-  histogram.enable();
-  await work();
-  histogram.disable();
-  return histogram.percentile(99) / 1e6 - 1;
-}
-
-/** The smallest of a few tries: what else runs on the machine only adds to it. */
-async function quietest(count: number, measure: () => Promise<number>): Promise<number> {
-  const tries: number[] = [];
-  for (let i = 0; i < count; i++) tries.push(await measure());
-  return Math.min(...tries);
-}
 
 test('the event loop stays free while training', async () => {
   const trainer = tinyTrainer(device, { model: tinyModel(device, { baseChannels: 32 }), batchSize: 16 });
