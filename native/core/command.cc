@@ -18,9 +18,13 @@ void Faults::settle(const Extent* extents, size_t count, const FaultPtr& fault) 
   for (size_t i = 0; i < count; ++i) {
     const auto [id, begin, end] = extents[i];
     std::vector<Damage>& damages = damage_[id];
-    std::erase_if(damages, [begin, end](const Damage& damage) {
-      return begin <= damage.begin && damage.end <= end && !damage.fault->lasting;
-    });
+    for (size_t at = damages.size(); at-- > 0;) {  // what is added lies behind
+      const Damage damage = damages[at];
+      if (damage.fault->lasting || damage.end <= begin || end <= damage.begin) continue;
+      damages.erase(damages.begin() + static_cast<ptrdiff_t>(at));
+      if (damage.begin < begin) damages.push_back({damage.begin, begin, damage.fault});
+      if (end < damage.end) damages.push_back({end, damage.end, damage.fault});
+    }
     if (fault) damages.push_back({begin, end, fault});
     if (damages.empty()) damage_.erase(id);
   }

@@ -35,7 +35,7 @@ struct CopyStorage final : Command {
   }
   // A fault stays with the part that it was in.
   void mark(Executor& executor, const FaultPtr& own) const override {
-    const Extent extent = Extent::whole(id);
+    const Extent extent{id, 0, bytes};
     if (own) executor.settle(&extent, 1, own);
   }
   CommandPtr trace(const CommandPtr& self) const override { return self; }
