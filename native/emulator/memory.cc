@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 
+#include "emulator/machine.h"
 #include "emulator/state.h"
 
 namespace diffusion::emulator {
@@ -16,9 +17,14 @@ constexpr unsigned char kPoison = 0xFF;
 constexpr size_t kMostPoisoned = size_t{64} << 20;  // of one allocation: large ones are left to the pages' first touch
 
 // Bytes of each range of cudaMalloc, of each reserved range, and of each physical allocation.
+struct Piece {
+  size_t bytes;
+  int device;
+};
 struct Ranges {
-  std::map<uintptr_t, size_t> allocated, reserved;
-  std::map<CUmemGenericAllocationHandle, size_t> physical;
+  std::map<uintptr_t, Piece> allocated;
+  std::map<uintptr_t, size_t> reserved;
+  std::map<CUmemGenericAllocationHandle, Piece> physical;
   CUmemGenericAllocationHandle next = 1;
 };
 Ranges& ranges() {
@@ -56,17 +62,24 @@ CUresult address_free(CUdeviceptr address, size_t bytes) {
   return CUDA_SUCCESS;
 }
 
-CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp*, unsigned long long) {
+CUresult create(CUmemGenericAllocationHandle* handle, size_t bytes, const CUmemAllocationProp* property,
+                unsigned long long) {
   if (!whole(bytes)) return CUDA_ERROR_INVALID_VALUE;
+  if (property->location.id < 0 || property->location.id >= machine().devices) return CUDA_ERROR_INVALID_DEVICE;
+  if (!take_memory(property->location.id, bytes)) return CUDA_ERROR_OUT_OF_MEMORY;
   const std::lock_guard hold(lock());
   *handle = ranges().next++;
-  ranges().physical[*handle] = bytes;
+  ranges().physical[*handle] = {bytes, property->location.id};
   return CUDA_SUCCESS;
 }
 
 CUresult release(CUmemGenericAllocationHandle handle) {
   const std::lock_guard hold(lock());
-  return ranges().physical.erase(handle) == 1 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  const auto found = ranges().physical.find(handle);
+  if (found == ranges().physical.end()) return CUDA_ERROR_INVALID_VALUE;
+  give_memory(found->second.device, found->second.bytes);
+  ranges().physical.erase(found);
+  return CUDA_SUCCESS;
 }
 
 CUresult map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAllocationHandle handle,
@@ -75,7 +88,7 @@ CUresult map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAlloc
   const auto physical = ranges().physical.find(handle);
   const auto reserved = ranges().reserved.find(static_cast<uintptr_t>(address));
   const bool fits = physical != ranges().physical.end() && reserved != ranges().reserved.end() && offset == 0 &&
-                    physical->second == bytes && reserved->second == bytes;
+                    physical->second.bytes == bytes && reserved->second == bytes;
   return fits ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
@@ -101,11 +114,13 @@ cudaError_t cudaMalloc(void** address, size_t bytes) {
   if (const cudaError_t error = sticky(); error != cudaSuccess) return error;
   *address = nullptr;
   if (bytes == 0) return cudaSuccess;
+  const int device = current_device();
+  if (!take_memory(device, bytes)) return failed(cudaErrorMemoryAllocation);
   void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return failed(cudaErrorMemoryAllocation);
+  if (mapped == MAP_FAILED) return give_memory(device, bytes), failed(cudaErrorMemoryAllocation);
   poison(mapped, bytes);
   const std::lock_guard hold(lock());
-  ranges().allocated[reinterpret_cast<uintptr_t>(mapped)] = bytes;
+  ranges().allocated[reinterpret_cast<uintptr_t>(mapped)] = {bytes, device};
   *address = mapped;
   return cudaSuccess;
 }
@@ -119,7 +134,8 @@ cudaError_t cudaFree(void* address) {
     const std::lock_guard hold(lock());
     const auto found = ranges().allocated.find(reinterpret_cast<uintptr_t>(address));
     if (found == ranges().allocated.end()) return failed(cudaErrorInvalidValue);
-    bytes = found->second;
+    bytes = found->second.bytes;
+    give_memory(found->second.device, bytes);
     ranges().allocated.erase(found);
   }
   munmap(address, bytes);

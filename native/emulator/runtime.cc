@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "emulator/block.h"
+#include "emulator/machine.h"
 #include "emulator/state.h"
 
 namespace diffusion::emulator {
@@ -74,6 +75,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     X(cudaErrorInvalidResourceHandle)
     X(cudaErrorNotReady)
     X(cudaErrorLaunchFailure)
+    X(cudaErrorSystemNotReady)
     X(cudaErrorStreamCaptureUnsupported)
     X(cudaErrorStreamCaptureInvalidated)
     X(cudaErrorStreamCaptureUnmatched)
@@ -111,7 +113,7 @@ cudaError_t cudaGetLastError() {
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = machine().driver;
   return cudaSuccess;
 }
 
@@ -121,20 +123,25 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
+  const Machine here = machine();
+  *count = here.devices;
+  if (here.driver / 1000 < CUDART_VERSION / 1000) return failed(cudaErrorInsufficientDriver);
+  if (here.error != 0) return failed(static_cast<cudaError_t>(here.error));
+  return here.devices > 0 ? cudaSuccess : failed(cudaErrorNoDevice);
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
-  if (device != 0) return failed(cudaErrorInvalidDevice);
+  const Machine here = machine();
+  if (device < 0 || device >= here.devices) return failed(cudaErrorInvalidDevice);
   *properties = {};
   snprintf(properties->name, sizeof properties->name, "Emulated CUDA device");
   size_t free;
   cudaMemGetInfo(&free, &properties->totalGlobalMem);
+  if (here.memory > 0) properties->totalGlobalMem = here.memory;
   properties->sharedMemPerBlock = kMaxSharedDefault;
   properties->sharedMemPerBlockOptin = kMaxShared;
-  properties->major = 9;
-  properties->minor = 0;
+  properties->major = here.capability / 10;
+  properties->minor = here.capability % 10;
   properties->multiProcessorCount = 4;
   properties->maxThreadsPerBlock = kMaxThreads;
   return cudaSuccess;
@@ -160,10 +167,14 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return failed(cudaErrorInvalidValue);
 }
 
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : failed(cudaErrorInvalidDevice); }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= machine().devices) return failed(cudaErrorInvalidDevice);
+  current_device() = device;
+  return sticky();
+}
 
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = current_device();
   return cudaSuccess;
 }
 
