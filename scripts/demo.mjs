@@ -1,4 +1,7 @@
-// Trains a small model on 168 smileys and draws 32 new ones, from their noise: npm run demo [-- --steps 200]
+// Trains a small model on 168 smileys and draws 32 new ones, from their noise.
+//   npm run demo [-- --device cuda --dtype bf16 --steps 200]
+// DIFFUSION_DEVICE is the default of --device. With --losses <file> the loss of every step is written as JSON.
+import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import cliProgress from 'cli-progress';
@@ -13,7 +16,14 @@ import {
   UNet,
 } from 'diffusion-native';
 
-const { values } = parseArgs({ options: { steps: { type: 'string', default: '1400' } } });
+const { values } = parseArgs({
+  options: {
+    device: { type: 'string', default: process.env.DIFFUSION_DEVICE || 'auto' },
+    dtype: { type: 'string', default: 'f32' },
+    steps: { type: 'string', default: '1400' },
+    losses: { type: 'string' },
+  },
+});
 const steps = Number(values.steps);
 const folder = 'demo-output';
 const began = performance.now();
@@ -34,7 +44,7 @@ function progressBar(title, total) {
   return { update: (done, details) => bar.update(done, { details }), stop: () => bar.stop() };
 }
 
-const device = await openDevice('auto');
+const device = await openDevice(values.device);
 const icons = fileURLToPath(import.meta.resolve('@iconify-json/fluent-emoji-flat/icons.json'));
 const data = await ImageDataset.icons(icons, { size: 16, categories: ['smileys'] });
 console.log(`${data.length} smileys of ${data.height}×${data.width} pixels, on ${device.info.name} (${device.info.id})`);
@@ -47,6 +57,7 @@ const model = new UNet(device, {
   attentionResolutions: [4],
   timeEmbedding: 'scaleShift',
   groups: 8,
+  dtype: values.dtype,
 });
 const diffusion = new GaussianDiffusion(device, NoiseSchedule.cosine(), { prediction: 'v' });
 const trainer = new Trainer({
@@ -63,11 +74,14 @@ const trainer = new Trainer({
 
 const training = progressBar('train ', steps);
 let loss;
+const losses = [];
 for await (const progress of trainer.run({ steps })) {
+  losses.push(progress.loss);
   loss = loss === undefined ? progress.loss : 0.98 * loss + 0.02 * progress.loss;
   training.update(progress.step, `loss ${loss.toFixed(4)}  ${progress.imagesPerSecond.toFixed(0)} images/s`);
 }
 training.stop();
+if (values.losses) await writeFile(values.losses, `${JSON.stringify(losses)}\n`);
 await savePipeline(`${folder}/model`, { model: trainer.ema, diffusion });
 
 // The averaged weights draw all samples together; x is seen at some moments on its way from noise to picture.

@@ -55,7 +55,7 @@ const place = (from, to) => {
 };
 
 // Sources as in the repository, so that every path between them stays.
-const unneeded = /\.(d\.[mc]?ts|map|md)$|\/test\/(cli|package|emulator)$/;
+const unneeded = /\.(d\.[mc]?ts|map|md)$|\/test\/(package|emulator)$/;
 const copy = (path, filter = (from) => !unneeded.test(from)) =>
   cpSync(join(root, path), join(stage, path), { recursive: true, dereference: true, filter });
 for (const path of ['package.json', 'tsconfig.json', 'vitest.config.ts', 'lib', 'dist', 'test', 'bench/peers', 'out/bench'])

@@ -22,6 +22,7 @@ interface SampleArguments extends Omit<SamplerOptions, 'shape'> {
   labels?: number[];
   columns?: number;
   scale: number;
+  dtype: 'f32' | 'bf16';
   device: string;
   threads?: number;
   json?: JsonTarget;
@@ -48,6 +49,7 @@ const options = () => [
   new Option('--batch-size <n>', 'samples computed together').argParser(integer(1)).default(64),
   new Option('--columns <n>', 'samples a row (default: square)').argParser(integer(1)),
   new Option('--scale <n>', 'pixels a side for each pixel').argParser(integer(1)).default(1),
+  new Option('--dtype <type>', 'what the model computes in: bf16 where the device can').choices(['f32', 'bf16']).default('f32'),
   ...deviceOptions(),
   jsonOption(),
 ];
@@ -65,7 +67,7 @@ async function sample(given: SampleArguments, signal: AbortSignal): Promise<void
   const device = await openDevice(given.device, { threads: given.threads });
   const began = performance.now();
   try {
-    const { model, diffusion } = await openModel(device, given.model);
+    const { model, diffusion } = await openModel(device, given.model, given.dtype);
     if (model.numClasses > 0 && !given.labels)
       throw new OptionError(`sample: the model has ${model.numClasses} classes: choose some by --labels, for example 0,1`);
     const steps = given.steps ?? Math.min(defaultSteps, diffusion.schedule.length);

@@ -81,7 +81,7 @@ async function takeSteps(trainer: Trainer, steps: number, signal: AbortSignal) {
 }
 
 function newTrainer(device: Device, data: ImageDataset, given: TrainArguments): Trainer {
-  const { baseChannels, channelMults, resBlocks, heads, dropout, timeEmbedding, groups, seed } = given;
+  const { baseChannels, channelMults, resBlocks, heads, dropout, timeEmbedding, groups, dtype, seed } = given;
   const { schedule, timesteps, prediction, variance } = given;
   if (given.classes && !data.labels) throw new DatasetError('train: --classes needs data with classes');
   const model = new UNet(device, {
@@ -95,6 +95,7 @@ function newTrainer(device: Device, data: ImageDataset, given: TrainArguments): 
     dropout,
     timeEmbedding,
     groups,
+    dtype,
     seed,
     numClasses: given.classes ? data.numClasses : 0,
   });

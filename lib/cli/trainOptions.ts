@@ -31,6 +31,7 @@ export interface TrainArguments {
   dropout?: number;
   timeEmbedding?: 'add' | 'scaleShift';
   groups?: number;
+  dtype?: 'f32' | 'bf16';
   classes?: true;
   schedule: 'linear' | 'cosine' | 'scaledLinear' | 'sigmoid';
   timesteps?: number;
@@ -68,6 +69,7 @@ const network = () => [
   new Option('--dropout <p>', 'dropout in the residual blocks (default: 0)').argParser(number(0)),
   choice('--time-embedding <kind>', 'how time enters the blocks (default: add)', 'add', 'scaleShift'),
   new Option('--groups <n>', 'groups of the normalisations (default: chosen from the channels)').argParser(integer(1)),
+  choice('--dtype <type>', 'what it computes in: bf16 where the device can (default: f32)', 'f32', 'bf16'),
   new Option('--classes', 'make the model conditional on the classes of the data'),
 ];
 
