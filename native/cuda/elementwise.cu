@@ -1,7 +1,8 @@
 // Maps of one or two tensors, element by element (core/ops/elementwise.h).
-//   a, b, x, y, dy, dx: f32 of one shape
-//   a thread for every four elements; each operation is one pass: 8 bytes an element with one input, 12 with two
+//   a, b, x, y, dy, dx: of one shape, f32 or bf16 with arithmetic in f32
+//   a thread for every 16 bytes; each operation is one pass: two accesses an element with one input, three with two
 #include "core/ops/elementwise.h"
+#include "cuda/dispatch.cuh"
 #include "cuda/elementwise.cuh"
 #include "cuda/ops.h"
 #include "cuda/random.cuh"
@@ -10,12 +11,14 @@
 namespace diffusion::cuda {
 namespace {
 
+template <class T>
 struct SiluOf {
-  DEVICE float operator()(float x) const { return silu_f32(x); }
+  DEVICE float operator()(float x) const { return silu_of<T>(x); }
 };
 
+template <class T>
 struct SiluGradient {
-  DEVICE float operator()(float dy, float x) const { return dy * silu_slope(x); }
+  DEVICE float operator()(float dy, float x) const { return dy * silu_slope<T>(x); }
 };
 
 struct Sum {
@@ -36,49 +39,76 @@ struct Same {
 };
 
 // y = x/(1 − p) where uniform(word) >= p, else 0: the mask is drawn again instead of stored.
+template <class T>
 struct Masked {
-  const float* x;
-  float* y;
+  static constexpr int n = kPack<T>;
+  const T* x;
+  T* y;
   int64_t size;
   float p, keep;
   bool whole;
   Rng rng;
 
-  DEVICE void operator()(int64_t n, int64_t first, int count) const {
-    const Four<uint32_t> words = draw_words(resolve(rng), n, first);
-    const int64_t at = n * size + first;  // x[n, first]
-    Four<float> four = load(x + at, count, whole);
-    for (int k = 0; k < 4; ++k) four.at[k] = uniform(words.at[k]) < p ? 0.0f : four.at[k] * keep;
-    store(y + at, count, whole, four);
+  DEVICE Generator of_row(int64_t) const { return resolve(rng); }
+  DEVICE void operator()(const Generator& g, int64_t sample, int64_t first, int count) const {
+    const int64_t at = sample * size + first;  // x[sample, first]
+    Pack<float, n> pack = load_floats<n>(x + at, count, whole);
+    for (int four = 0; four < n; four += 4) {
+      const Four<uint32_t> words = draw_words(g, sample, first + four);
+      for (int k = 0; k < 4; ++k) pack.at[four + k] = uniform(words.at[k]) < p ? 0.0f : pack.at[four + k] * keep;
+    }
+    store(y + at, count, whole, pack);
   }
 };
 
 }  // namespace
 
-void silu(Stream& stream, const Silu& op) { map(stream, Silu::name, op.y.size(), SiluOf{}, op.y.f32(), op.x.f32()); }
+void silu(Stream& stream, const Silu& op) {
+  with_float(op.x.dtype, [&](auto t) {
+    using T = decltype(t);
+    map_floats(stream, Silu::name, op.y.size(), SiluOf<T>{}, op.y.as<T>(), op.x.as<T>());
+  });
+}
 
 void silu_backward(Stream& stream, const SiluBackward& op) {
-  map(stream, SiluBackward::name, op.dx.size(), SiluGradient{}, op.dx.f32(), op.dy.f32(), op.x.f32());
+  with_float(op.x.dtype, [&](auto t) {
+    using T = decltype(t);
+    map_floats(stream, SiluBackward::name, op.dx.size(), SiluGradient<T>{}, op.dx.as<T>(), op.dy.as<T>(), op.x.as<T>());
+  });
 }
 
 void add(Stream& stream, const Add& op) {
-  map(stream, Add::name, op.y.size(), Sum{}, op.y.f32(), op.a.f32(), op.b.f32());
+  with_float(op.y.dtype, [&](auto t) {
+    using T = decltype(t);
+    map_floats(stream, Add::name, op.y.size(), Sum{}, op.y.as<T>(), op.a.as<T>(), op.b.as<T>());
+  });
 }
 
 void mul(Stream& stream, const Mul& op) {
-  map(stream, Mul::name, op.y.size(), Product{}, op.y.f32(), op.a.f32(), op.b.f32());
+  with_float(op.y.dtype, [&](auto t) {
+    using T = decltype(t);
+    map_floats(stream, Mul::name, op.y.size(), Product{}, op.y.as<T>(), op.a.as<T>(), op.b.as<T>());
+  });
 }
 
 void scale(Stream& stream, const Scale& op) {
-  map(stream, Scale::name, op.y.size(), Affine{op.scale, op.offset}, op.y.f32(), op.x.f32());
+  with_float(op.x.dtype, [&](auto t) {
+    using T = decltype(t);
+    map_floats(stream, Scale::name, op.y.size(), Affine{op.scale, op.offset}, op.y.as<T>(), op.x.as<T>());
+  });
 }
 
 void dropout(Stream& stream, const Dropout& op) {
-  if (op.p == 0.0f) return map(stream, Dropout::name, op.y.size(), Same{}, op.y.f32(), op.x.f32());
-  const int64_t samples = op.x.shape[0], size = sample_size(op.x);
-  const bool whole = whole_runs(samples, size, op.x.f32(), op.y.f32());
-  for_runs(stream, Dropout::name, samples, size,
-           Masked{op.x.f32(), op.y.f32(), size, op.p, 1.0f / (1.0f - op.p), whole, op.rng});
+  with_float(op.x.dtype, [&](auto t) {
+    using T = decltype(t);
+    const T* x = op.x.as<T>();
+    T* y = op.y.as<T>();
+    if (op.p == 0.0f) return map_floats(stream, Dropout::name, op.y.size(), Same{}, y, x);
+    const int64_t samples = op.x.shape[0], size = sample_size(op.x);
+    const bool whole = whole_runs<kPack<T>>(samples, size, x, static_cast<const T*>(y));
+    for_runs<kPack<T>>(stream, Dropout::name, samples, size,
+                       Masked<T>{x, y, size, op.p, 1.0f / (1.0f - op.p), whole, op.rng});
+  });
 }
 
 }  // namespace diffusion::cuda

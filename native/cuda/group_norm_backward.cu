@@ -1,11 +1,16 @@
 // Group normalisation, backward (core/ops/group_norm.h).
 //   With dz the gradient of (x − mean)·a + b, per channel A = Σ dz, B = Σ dz·x̂, w = gamma·(1 + scale), M values a
-//   group: differentiate: dz (kept in dx), A, B per chunk pulls:         Σ_group w·A, Σ_group w·B;  dshift = A, dscale
-//   = gamma·B + beta·A finish:        dx = rstd·(w·dz − Σ_group w·A/M − x̂·Σ_group w·B/M) parameters:    dgamma = Σ_n (1
-//   + scale)·B, dbeta = Σ_n (1 + scale)·A Shapes  as forward; dx [N, pixels, C1], dx2 [N, pixels, C2] Bytes   reads dy,
-//   x, writes dz; reads dz, x, writes dx: 24 a value (floor 12) Sums of a thread in f32, everything above in f64, in a
-//   fixed order: no atomics. Compiled for sm_80, sm_90a and sm_120 and run on the emulator; never run on a GPU.
+//   group:
+//   differentiate: A, B per chunk
+//   pulls:         Σ_group w·A, Σ_group w·B;  dshift = A, dscale = gamma·B + beta·A
+//   finish:        dx = rstd·(w·dz − Σ_group w·A/M − x̂·Σ_group w·B/M), dz computed again: cheaper than to keep it
+//   parameters:    dgamma = Σ_n (1 + scale)·B, dbeta = Σ_n (1 + scale)·A
+//   Shapes  as forward; dx [N, pixels, C1], dx2 [N, pixels, C2]
+//   Bytes   reads dy and x twice, writes dx: five accesses a value (floor three)
+//   Sums of a thread in f32, everything above in f64, in a fixed order: no atomics.
+//   Compiled for sm_80, sm_90 and sm_120 and run on the emulator; never run on a GPU.
 #include "core/ops/group_norm.h"
+#include "cuda/dispatch.cuh"
 #include "cuda/group_norm_plan.cuh"
 #include "cuda/group_norm_tail.cuh"
 #include "cuda/ops.h"
@@ -20,31 +25,37 @@ using namespace group_norm_plan;
 constexpr int kGroupThreads = 128;
 enum Slot { kPartial, kPulls, kGradients };
 
-// dz → dx, partial[n, chunk, {Σ dz, Σ dz·(x − mean)}, C]
-template <bool dropout>
-KERNEL(kThreads)
-differentiate_kernel(Plan plan, Coefficients of, Channels dy, Channels x, Channels dx, double* partial) {
+// dz at one pixel, for the channels of a thread.
+template <bool dropout, class T>
+DEVICE Values<T> gradient_at(const Plan& plan, const Coefficients& of, const Generator& g, const Channels<T>& dy,
+                             const Affine<kPack<T>>& map, const Place<kPack<T>>& place, int64_t at,
+                             const Values<T>& value) {
+  Values<T> dz = dy.load(at, place.c);
+  if constexpr (dropout) apply_dropout(dz, of, g, place.n, place.element(plan, at));
+  if (of.silu)
+    for (int i = 0; i < kPack<T>; ++i)
+      dz.at[i] *= silu_slope<T>(fmaf(value.at[i] - map.centre.at[i], map.slope.at[i], map.offset.at[i]));
+  return dz;
+}
+
+// partial[n, chunk, {Σ dz, Σ dz·(x − mean)}, C]
+template <bool dropout, class T>
+KERNEL(kThreads, 2)
+differentiate_kernel(Plan plan, Coefficients of, Channels<T> dy, Channels<T> x, double* partial) {
+  constexpr int n = kPack<T>;
   const Generator g = dropout ? resolve(of.rng) : Generator{};
   for (int64_t item = blockIdx.x; item < plan.items; item += gridDim.x) {
-    const Place place(plan, item);
-    Quad sum, product;
+    const Place<n> place(plan, item);
+    Values<T> sum{}, product{};
     if (place.active) {
-      const Affine map(plan, of, place.n, place.c);
-      for (int64_t pixel = place.first + place.row; pixel < place.last; pixel += plan.rows) {
-        const int64_t at = place.n * plan.pixels + pixel;
-        const Quad value = load(x, at, place.c);
-        Quad dz = load(dy, at, place.c);
-        if constexpr (dropout) {
-          const Quad factor = dropout_factors(of, g, place.n, pixel * plan.c + place.c);
-          for (int i = 0; i < 4; ++i) dz.at[i] = factor.at[i] == 0.0f ? 0.0f : dz.at[i] * factor.at[i];
-        }
-        for (int i = 0; i < 4; ++i) {
-          const float d = value.at[i] - map.centre.at[i];
-          if (of.silu) dz.at[i] *= silu_slope(fmaf(d, map.slope.at[i], map.offset.at[i]));
+      const Affine<n> map(plan, of, place.n, place.c);
+      for (int64_t at = place.first + place.row; at < place.last; at += plan.rows) {
+        const Values<T> value = x.load(at, place.c);
+        const Values<T> dz = gradient_at<dropout>(plan, of, g, dy, map, place, at, value);
+        for (int i = 0; i < n; ++i) {
           sum.at[i] += dz.at[i];
-          product.at[i] = fmaf(dz.at[i], d, product.at[i]);
+          product.at[i] = fmaf(dz.at[i], value.at[i] - map.centre.at[i], product.at[i]);
         }
-        store(dx, at, place.c, dz);
       }
     }
     sum_rows(plan, place, sum, product, [&](int k, double a, double b) {
@@ -56,7 +67,7 @@ differentiate_kernel(Plan plan, Coefficients of, Channels dy, Channels x, Channe
 
 // One block a (sample, group), one warp a channel: pulls[n, g] = (rstd²·Σ w·B/M, rstd·Σ w·A/M), gradients[n, {dgamma,
 // dbeta}, C].
-KERNEL(kGroupThreads)
+KERNEL(kGroupThreads, 4)
 pulls_kernel(Plan plan, Coefficients of, const double* partial, float* pulls, double* gradients, float* dscale_shift) {
   DYN_SMEM(double, shared);
   const int width = plan.c / plan.groups, lane = threadIdx.x % 32;
@@ -99,32 +110,36 @@ pulls_kernel(Plan plan, Coefficients of, const double* partial, float* pulls, do
 }
 
 // dx = dz·slope − (x − mean)·pull − lift
-KERNEL(kThreads) finish_kernel(Plan plan, Coefficients of, const float* pulls, Channels x, Channels dx) {
+template <bool dropout, class T>
+KERNEL(kThreads, 2)
+finish_kernel(Plan plan, Coefficients of, const float* pulls, Channels<T> dy, Channels<T> x, Channels<T> dx) {
+  constexpr int n = kPack<T>;
   const int width = plan.c / plan.groups;
+  const Generator g = dropout ? resolve(of.rng) : Generator{};
   for (int64_t item = blockIdx.x; item < plan.items; item += gridDim.x) {
-    const Place place(plan, item);
+    const Place<n> place(plan, item);
     if (!place.active) continue;
-    const Affine map(plan, of, place.n, place.c);
-    Quad pull, lift;
-    for (int i = 0; i < 4 && place.c + i < plan.c; ++i) {
+    const Affine<n> map(plan, of, place.n, place.c);
+    Values<T> pull{}, lift{};
+    for (int i = 0; i < n; ++i) {
+      if (place.c + i >= plan.c) break;
       const float* of_group = pulls + (place.n * plan.groups + (place.c + i) / width) * 2;
       pull.at[i] = of_group[0];
       lift.at[i] = of_group[1];
     }
-    for (int64_t pixel = place.first + place.row; pixel < place.last; pixel += plan.rows) {
-      const int64_t at = place.n * plan.pixels + pixel;
-      const Quad value = load(x, at, place.c);
-      Quad gradient = load(dx, at, place.c);
-      for (int i = 0; i < 4; ++i)
+    for (int64_t at = place.first + place.row; at < place.last; at += plan.rows) {
+      const Values<T> value = x.load(at, place.c);
+      Values<T> gradient = gradient_at<dropout>(plan, of, g, dy, map, place, at, value);
+      for (int i = 0; i < n; ++i)
         gradient.at[i] =
             fmaf(gradient.at[i], map.slope.at[i], -fmaf(value.at[i] - map.centre.at[i], pull.at[i], lift.at[i]));
-      store(dx, at, place.c, gradient);
+      dx.store(at, place.c, gradient);
     }
   }
 }
 
 // A column of eight threads a value of [dgamma, dbeta], each adding every eighth sample.
-KERNEL(kThreads)
+KERNEL(kThreads, 2)
 parameters_kernel(int64_t samples, int c, const double* gradients, bool accumulate, float* dgamma, float* dbeta) {
   DYN_SMEM(double, shared);  // [8, 32]
   const int column = threadIdx.x % 32, row = threadIdx.x / 32;
@@ -145,28 +160,34 @@ parameters_kernel(int64_t samples, int c, const double* gradients, bool accumula
   }
 }
 
-}  // namespace
-
-void group_norm_backward(Stream& stream, const GroupNormBackward& op) {
-  const Plan plan(op.x, op.x2, op.groups);
-  const Channels dy(op.dy), x(op.x, op.x2), dx(op.dx, op.dx2);
+template <bool dropout, class T>
+void differentiate(Stream& stream, const GroupNormBackward& op) {
+  const Plan plan(op.x, op.x2, op.groups, kPack<T>);
+  const Channels<T> dy(op.dy), x(op.x, op.x2), dx(op.dx, op.dx2);
   const Coefficients of(op, nullptr);
   auto* partial = static_cast<double*>(stream.scratch(kPartial, plan.partials() * sizeof(double)));
   float* pulls = stream.scratch_floats(kPulls, plan.samples * plan.groups * 2);
   auto* gradients = static_cast<double*>(stream.scratch(kGradients, plan.samples * 2 * plan.c * sizeof(double)));
   const unsigned grid = grid_of(plan.items);
-  if (op.dropout > 0.0f)
-    LAUNCH((differentiate_kernel<true>), grid, kThreads, plan.shared_bytes(), stream.handle, plan, of, dy, x, dx,
-           partial);
-  else
-    LAUNCH((differentiate_kernel<false>), grid, kThreads, plan.shared_bytes(), stream.handle, plan, of, dy, x, dx,
-           partial);
+  LAUNCH((differentiate_kernel<dropout, T>), grid, kThreads, plan.shared_bytes(), stream.handle, plan, of, dy, x,
+         partial);
   LAUNCH(pulls_kernel, grid_of(plan.samples * plan.groups), kGroupThreads, kGroupThreads / 32 * sizeof(double),
          stream.handle, plan, of, partial, pulls, gradients, op.dscale_shift.f32());
-  LAUNCH(finish_kernel, grid, kThreads, 0, stream.handle, plan, of, pulls, x, dx);
+  LAUNCH((finish_kernel<dropout, T>), grid, kThreads, 0, stream.handle, plan, of, pulls, dy, x, dx);
   LAUNCH(parameters_kernel, grid_of((2 * int64_t{plan.c} + 31) / 32), kThreads, kThreads * sizeof(double),
          stream.handle, plan.samples, plan.c, gradients, op.accumulate, op.dgamma.f32(), op.dbeta.f32());
   check_launch("groupNormBackward");
+}
+
+}  // namespace
+
+void group_norm_backward(Stream& stream, const GroupNormBackward& op) {
+  with_float(op.x.dtype, [&](auto t) {
+    if (op.dropout > 0.0f)
+      differentiate<true, decltype(t)>(stream, op);
+    else
+      differentiate<false, decltype(t)>(stream, op);
+  });
 }
 
 }  // namespace diffusion::cuda

@@ -27,12 +27,14 @@ struct Coefficients {
         rng(op.rng) {}
 };
 
-// z = (x − centre)·slope + offset for the four channels of a thread.
+// z = (x − centre)·slope + offset for the channels of a thread.
+template <int pack>
 struct Affine {
-  Quad centre, slope, offset;
+  Pack<float, pack> centre{}, slope{}, offset{};
 
   DEVICE Affine(const Plan& plan, const Coefficients& of, int64_t n, int c) {
-    for (int i = 0; i < 4 && c + i < plan.c; ++i) {
+    for (int i = 0; i < pack; ++i) {
+      if (c + i >= plan.c) break;
       const int k = c + i;
       const int64_t group = n * plan.groups + k / (plan.c / plan.groups);
       float a = of.gamma[k], b = of.beta[k];
@@ -49,21 +51,31 @@ struct Affine {
   }
 };
 
-// What dropout multiplies the elements first … first + 3 of sample n with: 0 or 1/(1 − p).
-DEVICE Quad dropout_factors(const Coefficients& of, const Generator& g, int64_t n, int64_t first) {
+// What dropout multiplies the elements first … first + pack − 1 of sample n with: 0 or 1/(1 − p).
+template <int pack>
+DEVICE Pack<float, pack> dropout_factors(const Coefficients& of, const Generator& g, int64_t n, int64_t first) {
   const auto sample = static_cast<uint32_t>(n);
   const auto block = static_cast<uint32_t>(first / 4);
   const int skip = static_cast<int>(first % 4);
-  const Words a = g.words(sample, block);
-  Words b{};
-  if (skip) b = g.words(sample, block + 1);
-  const uint32_t words[7] = {a.w0, a.w1, a.w2, a.w3, b.w0, b.w1, b.w2};
-  Quad factors;
-  for (int i = 0; i < 4; ++i) {
+  uint32_t words[pack + 4] = {};
+  for (int four = 0; four <= pack; four += 4) {
+    if (four == pack && skip == 0) break;
+    const Words w = g.words(sample, block + static_cast<uint32_t>(four / 4));
+    words[four] = w.w0, words[four + 1] = w.w1, words[four + 2] = w.w2, words[four + 3] = w.w3;
+  }
+  Pack<float, pack> factors;
+  for (int i = 0; i < pack; ++i) {
     const uint32_t word = skip == 0 ? words[i] : skip == 1 ? words[i + 1] : skip == 2 ? words[i + 2] : words[i + 3];
     factors.at[i] = uniform(word) < of.dropout ? 0.0f : of.keep;
   }
   return factors;
+}
+
+template <int pack>
+DEVICE void apply_dropout(Pack<float, pack>& values, const Coefficients& of, const Generator& g, int64_t n,
+                          int64_t first) {
+  const Pack<float, pack> factor = dropout_factors<pack>(of, g, n, first);
+  for (int i = 0; i < pack; ++i) values.at[i] = factor.at[i] == 0.0f ? 0.0f : values.at[i] * factor.at[i];
 }
 
 }  // namespace diffusion::cuda::group_norm_plan

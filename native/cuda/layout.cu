@@ -1,11 +1,12 @@
 // Moving data without arithmetic (core/ops/layout.h).
-//   fill, cast: a thread for every four elements       concat, split: a thread for every four channels of a row
+//   fill, cast: a thread for every 16 bytes of the wider type       concat, split: a thread for every 16 bytes of a row
 //   permute: a block for every tile of 32 × 32, through shared memory, so that reads and writes are both contiguous
 //   bytes: the size of what is read and written, once each
 #include "core/ops/layout.h"
 #include "cuda/convert.cuh"
 #include "cuda/elementwise.cuh"
 #include "cuda/ops.h"
+#include "cuda/words.cuh"
 
 namespace diffusion::cuda {
 namespace {
@@ -111,36 +112,34 @@ void permute_elements(Stream& stream, const Permute& op) {
 
 // --------------------------------------------------------------------------------------------------- concat and split
 
-// y [rows, A + B] = [a [rows, A], b [rows, B]]; `split` copies the other way.
+// y [rows, A + B] = [a [rows, A], b [rows, B]], in words; `split` copies the other way.
+template <class Word>
 struct Joint {
-  float *a, *b, *y;
+  Word *a, *b, *y;
   int64_t a_width, b_width;
-  bool whole, split;
+  bool split;
 
-  DEVICE float* part(int64_t row, int64_t column) const {
-    return column < a_width ? a + row * a_width + column : b + row * b_width + (column - a_width);
-  }
-  DEVICE void operator()(int64_t row, int64_t first, int count) const {
-    float* joint = y + row * (a_width + b_width) + first;
-    if (whole) {  // no run crosses the border
-      float *from = part(row, first), *to = joint;
-      store(split ? from : to, 4, true, load(split ? to : from, 4, true));
-      return;
-    }
-    for (int k = 0; k < count; ++k)
-      if (split)
-        *part(row, first + k) = joint[k];
-      else
-        joint[k] = *part(row, first + k);
+  DEVICE void operator()(int64_t row, int64_t column, int) const {
+    Word* part = column < a_width ? a + row * a_width + column : b + row * b_width + (column - a_width);
+    Word* joint = y + row * (a_width + b_width) + column;
+    if (split)
+      *part = *joint;
+    else
+      *joint = *part;
   }
 };
 
 template <class Op>
 void join(Stream& stream, const Op& op, bool split) {
   if (op.y.size() == 0) return;
-  const int64_t a = op.a.channels(), b = op.b.channels(), rows = op.y.rows();
-  const bool whole = a % 4 == 0 && b % 4 == 0 && whole_runs(rows, 4, op.a.f32(), op.b.f32(), op.y.f32());
-  for_runs(stream, Op::name, rows, a + b, Joint{op.a.f32(), op.b.f32(), op.y.f32(), a, b, whole, split});
+  const auto bytes = static_cast<int64_t>(bytes_of(op.y.dtype));
+  with_word(row_bits(op.a) | row_bits(op.b) | row_bits(op.y), [&](auto t) {
+    using Word = decltype(t);
+    constexpr auto kBytes = static_cast<int64_t>(sizeof(Word));
+    const int64_t a = op.a.channels() * bytes / kBytes, b = op.b.channels() * bytes / kBytes;
+    for_runs<1>(stream, Op::name, op.y.rows(), a + b,
+                Joint<Word>{op.a.template as<Word>(), op.b.template as<Word>(), op.y.template as<Word>(), a, b, split});
+  });
 }
 
 }  // namespace

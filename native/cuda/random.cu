@@ -51,8 +51,9 @@ struct Draw {
   bool whole;
   Rng rng;
 
-  DEVICE void operator()(int64_t n, int64_t first, int count) const {
-    store(y + n * size + first, count, whole, distribution(resolve(rng), n, first));
+  DEVICE Generator of_row(int64_t) const { return resolve(rng); }
+  DEVICE void operator()(const Generator& g, int64_t n, int64_t first, int count) const {
+    store(y + n * size + first, count, whole, distribution(g, n, first));
   }
 };
 

@@ -1,10 +1,12 @@
 // Nearest-neighbour enlargement by 2 (core/ops/upsample.h).
 //   y[n, 2h + i, 2w + j, c] = x[n, h, w, c];   dx[n, h, w, c] = Σ_ij dy[n, 2h + i, 2w + j, c]
-//   x, dx [N, H, W, C]     y, dy [N, 2H, 2W, C], f32
-//   a thread for every four channels of a small pixel; 5 · 4 bytes an element of the small image either way
+//   x, dx [N, H, W, C]     y, dy [N, 2H, 2W, C], f32 or bf16 with sums in f32
+//   a thread for every 16 bytes of a small pixel; five accesses an element of the small image either way
 #include "core/ops/upsample.h"
+#include "cuda/dispatch.cuh"
 #include "cuda/ops.h"
 #include "cuda/runs.cuh"
+#include "cuda/words.cuh"
 
 namespace diffusion::cuda {
 namespace {
@@ -20,36 +22,40 @@ struct Pixels {
   DEVICE int64_t below() const { return 2 * width * channels; }
 };
 
+template <class Word>
 struct Enlarge {
-  const float* x;
-  float* y;
-  Pixels pixels;
-  bool whole;
+  const Word* x;
+  Word* y;
+  Pixels pixels;  // their channels in words
 
-  DEVICE void operator()(int64_t row, int64_t channel, int count) const {
-    const Four<float> four = load(x + row * pixels.channels + channel, count, whole);
-    float* above = y + pixels.first(row) + channel;
-    float* below = above + pixels.below();
-    store(above, count, whole, four);
-    store(above + pixels.channels, count, whole, four);
-    store(below, count, whole, four);
-    store(below + pixels.channels, count, whole, four);
+  DEVICE void operator()(int64_t row, int64_t channel, int) const {
+    const Word word = x[row * pixels.channels + channel];
+    Word* above = y + pixels.first(row) + channel;
+    Word* below = above + pixels.below();
+    above[0] = word;
+    above[pixels.channels] = word;
+    below[0] = word;
+    below[pixels.channels] = word;
   }
 };
 
+template <class T>
 struct Gather4 {
-  const float* dy;
-  float* dx;
+  static constexpr int n = kPack<T>;
+  const T* dy;
+  T* dx;
   Pixels pixels;
   bool whole;
 
   DEVICE void operator()(int64_t row, int64_t channel, int count) const {
-    const float* above = dy + pixels.first(row) + channel;
-    const float* below = above + pixels.below();
-    const Four<float> a = load(above, count, whole), b = load(above + pixels.channels, count, whole);
-    const Four<float> c = load(below, count, whole), d = load(below + pixels.channels, count, whole);
-    Four<float> sum;
-    for (int k = 0; k < 4; ++k) sum.at[k] = (a.at[k] + b.at[k]) + (c.at[k] + d.at[k]);
+    const T* above = dy + pixels.first(row) + channel;
+    const T* below = above + pixels.below();
+    const Pack<float, n> a = load_floats<n>(above, count, whole);
+    const Pack<float, n> b = load_floats<n>(above + pixels.channels, count, whole);
+    const Pack<float, n> c = load_floats<n>(below, count, whole);
+    const Pack<float, n> d = load_floats<n>(below + pixels.channels, count, whole);
+    Pack<float, n> sum;
+    for (int k = 0; k < n; ++k) sum.at[k] = (a.at[k] + b.at[k]) + (c.at[k] + d.at[k]);
     store(dx + row * pixels.channels + channel, count, whole, sum);
   }
 };
@@ -58,17 +64,25 @@ struct Gather4 {
 
 void upsample(Stream& stream, const Upsample& op) {
   if (op.x.size() == 0) return;
-  const int64_t rows = op.x.rows(), channels = op.x.channels();
-  const bool whole = channels % 4 == 0 && whole_runs(rows, channels, op.x.f32(), op.y.f32());
-  for_runs(stream, Upsample::name, rows, channels, Enlarge{op.x.f32(), op.y.f32(), {op.x.shape[2], channels}, whole});
+  with_word(row_bits(op.x) | row_bits(op.y), [&](auto t) {
+    using Word = decltype(t);
+    const auto bytes = static_cast<int64_t>(bytes_of(op.x.dtype)), word = static_cast<int64_t>(sizeof(Word));
+    const int64_t words = op.x.channels() * bytes / word;
+    for_runs<1>(stream, Upsample::name, op.x.rows(), words,
+                Enlarge<Word>{op.x.as<Word>(), op.y.as<Word>(), {op.x.shape[2], words}});
+  });
 }
 
 void upsample_backward(Stream& stream, const UpsampleBackward& op) {
   if (op.dx.size() == 0) return;
   const int64_t rows = op.dx.rows(), channels = op.dx.channels();
-  const bool whole = channels % 4 == 0 && whole_runs(rows, channels, op.dy.f32(), op.dx.f32());
-  for_runs(stream, UpsampleBackward::name, rows, channels,
-           Gather4{op.dy.f32(), op.dx.f32(), {op.dx.shape[2], channels}, whole});
+  with_float(op.dx.dtype, [&](auto t) {
+    using T = decltype(t);
+    const T *dy = op.dy.as<T>(), *dx = op.dx.as<T>();
+    const bool whole = channels % kPack<T> == 0 && whole_runs<kPack<T>>(rows, channels, dy, dx);
+    for_runs<kPack<T>>(stream, UpsampleBackward::name, rows, channels,
+                       Gather4<T>{dy, op.dx.as<T>(), {op.dx.shape[2], channels}, whole});
+  });
 }
 
 }  // namespace diffusion::cuda
