@@ -1,24 +1,44 @@
 // Sums, means and the mean squared error (core/ops/reduce.h), in float64 over blocks fixed by the shape (reduce.cuh).
-//   mean, loss: a block for every 8192 elements of x or of a sample, then one for each result; 4 or 8 bytes an element
-//   sum of pixels: a block for every 256 pixels × 32 channels of a sample, then a thread for each result
+//   x, dx f32 or bf16, everything else f32
+//   mean, loss: a block for every 8192 elements of x or of a sample; the last one, or a second launch, adds the blocks
+//   sum of pixels: a block for every 256 pixels and up to 512 bytes of channels, then a thread for every four results
+//   16 bytes of each operand a thread; every operand is read once
 #include "core/ops/reduce.h"
-#include "cuda/elementwise.cuh"
+#include "cuda/dispatch.cuh"
 #include "cuda/ops.h"
 #include "cuda/reduce.cuh"
+#include "cuda/runs.cuh"
 
 namespace diffusion::cuda {
 namespace {
 
+template <class T>
 struct Value {
-  const float* x;
-  DEVICE double operator()(int64_t i) const { return static_cast<double>(x[i]); }
+  static constexpr int n = kPack<T>;
+  const T* x;
+  bool whole;
+
+  DEVICE double operator()(int64_t i, int count) const {
+    const Pack<float, n> pack = load_floats<n>(x + i, count, whole);
+    double sum = 0.0;
+    for (int k = 0; k < n; ++k) sum += static_cast<double>(pack.at[k]);
+    return sum;
+  }
 };
 
 struct SquaredError {
+  static constexpr int n = 4;
   const float *prediction, *target;
-  DEVICE double operator()(int64_t i) const {
-    const double difference = static_cast<double>(prediction[i]) - static_cast<double>(target[i]);
-    return difference * difference;
+  bool whole;
+
+  DEVICE double operator()(int64_t i, int count) const {
+    const Four<float> p = load(prediction + i, count, whole), t = load(target + i, count, whole);
+    double sum = 0.0;
+    for (int k = 0; k < n; ++k) {
+      const double difference = static_cast<double>(p.at[k]) - static_cast<double>(t.at[k]);
+      sum += difference * difference;
+    }
+    return sum;
   }
 };
 
@@ -28,36 +48,75 @@ struct StoreMean {
   DEVICE void operator()(int64_t segment, double sum) const { y[segment] = static_cast<float>(sum / count); }
 };
 
+template <class T>
 struct ShareOf {
+  static constexpr int n = kPack<T>;
   const float* dy;
-  float count;
-  DEVICE float operator()() const { return dy[0] / count; }
+  T* dx;
+  float size;
+  bool whole;
+
+  DEVICE float of_row(int64_t) const { return dy[0] / size; }
+  DEVICE void operator()(float share, int64_t, int64_t first, int count) const {
+    Pack<float, n> pack;
+    for (int k = 0; k < n; ++k) pack.at[k] = share;
+    store(dx + first, count, whole, pack);
+  }
 };
 
 // --------------------------------------------------------------------------------------------------- sum of pixels
 
-constexpr int kChannels = 32, kLanes = 8, kPixels = 256;  // a block; lane l sums pixels l, l + 8, …
+constexpr int kLanes = 8, kMostColumns = 32, kPixels = 256;  // lane l of a block sums pixels l, l + 8, …
 
-// partial[n, b, c] = Σ x[n, p, c] over the 256 pixels of block b
-KERNEL(kChannels* kLanes)
-sum_pixels_kernel(const float* x, int64_t samples, int64_t pixels, int64_t channels, int64_t blocks, double* partial) {
-  DYN_SMEM(double, shared);
-  const int64_t strips = (channels + kChannels - 1) / kChannels;
+// Σ x[n, p, c] over the 256 pixels of block b: partial[n, b, c], or y where one block has all pixels. A column of
+// threads for every n channels. bf16 is added up in f32 by a thread, 32 values at most.
+template <class T>
+KERNEL(kMostColumns* kLanes)
+sum_pixels_kernel(const T* x, int64_t samples, int64_t pixels, int64_t channels, int64_t blocks, bool whole,
+                  double* partial, float* y) {
+  constexpr int n = kPack<T>;
+  using Sum = std::conditional_t<std::is_same_v<T, float>, double, float>;
+  DYN_SMEM(double, shared);  // [lanes, columns · n]
+  const int width = static_cast<int>(blockDim.x) * n;
+  const int64_t strips = (channels + width - 1) / width;
   for (int64_t item = blockIdx.x; item < samples * blocks * strips; item += gridDim.x) {
-    const int64_t c = item % strips * kChannels + threadIdx.x, block = item / strips;  // block = n·blocks + b
+    const int64_t strip = item % strips * width, block = item / strips;  // block = n·blocks + b
     const int64_t first = block % blocks * kPixels, last = first + kPixels < pixels ? first + kPixels : pixels;
-    double sum = 0.0;
-    if (c < channels)
-      for (int64_t p = first + threadIdx.y; p < last; p += kLanes)
-        sum += static_cast<double>(x[(block / blocks * pixels + p) * channels + c]);
-    shared[threadIdx.y * kChannels + threadIdx.x] = sum;
-    __syncthreads();  // the sums of all lanes are there
-    if (threadIdx.y == 0 && c < channels) {
-      for (int lane = 1; lane < kLanes; ++lane) sum += shared[lane * kChannels + threadIdx.x];
-      partial[block * channels + c] = sum;
+    const int64_t c = strip + static_cast<int64_t>(threadIdx.x) * n;
+    const int count = static_cast<int>(channels - c < n ? channels - c : n);
+    Sum sum[n] = {};
+    for (int64_t p = first + threadIdx.y; p < last; p += kLanes) {
+      const Pack<float, n> pack = load_floats<n>(x + (block / blocks * pixels + p) * channels + c, count, whole);
+      for (int k = 0; k < n; ++k) sum[k] += static_cast<Sum>(pack.at[k]);
     }
-    __syncthreads();  // lane 0 has read them before they are overwritten
+    for (int k = 0; k < n; ++k) shared[threadIdx.y * width + threadIdx.x * n + k] = static_cast<double>(sum[k]);
+    __syncthreads();  // the sums of all lanes are there
+    for (int i = static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x); i < width; i += blockDim.x * kLanes) {
+      if (strip + i >= channels) break;
+      double total = shared[i];
+      for (int lane = 1; lane < kLanes; ++lane) total += shared[lane * width + i];
+      if (blocks == 1)
+        y[block * channels + strip + i] = static_cast<float>(total);
+      else
+        partial[block * channels + strip + i] = total;
+    }
+    __syncthreads();  // they have been read before they are overwritten
   }
+}
+
+template <class T>
+void sum_pixels_of(Stream& stream, const View& x, float* y, int64_t blocks, double* partial) {
+  constexpr int n = kPack<T>;
+  const int64_t samples = x.shape[0], channels = x.channels(), pixels = x.size() / (samples * channels);
+  const int64_t packs = (channels + n - 1) / n;
+  const auto columns = static_cast<unsigned>(std::min<int64_t>(kMostColumns, packs));
+  const int64_t items = samples * blocks * ((packs + columns - 1) / columns);
+  const T* data = x.as<T>();
+  const bool whole = channels % n == 0 && whole_runs<n>(1, channels, data);
+  LAUNCH((sum_pixels_kernel<T>), dim3(static_cast<unsigned>(std::min(kSumGrid, items))), dim3(columns, kLanes),
+         columns * n * kLanes * sizeof(double), stream.handle, data, samples, pixels, channels, blocks, whole, partial,
+         y);
+  check_launch(SumPixels::name);
 }
 
 // y[n, c] = Σ_b partial[n, b, c]
@@ -81,8 +140,10 @@ struct LossGradient {
   int64_t size;
   bool whole;
 
-  DEVICE void operator()(int64_t n, int64_t first, int count) const {
-    const auto factor = static_cast<float>(2.0 * static_cast<double>(dloss[n]) / static_cast<double>(size));
+  DEVICE float of_row(int64_t n) const {
+    return static_cast<float>(2.0 * static_cast<double>(dloss[n]) / static_cast<double>(size));
+  }
+  DEVICE void operator()(float factor, int64_t n, int64_t first, int count) const {
     const int64_t at = n * size + first;
     const Four<float> p = load(prediction + at, count, whole), t = load(target + at, count, whole);
     Four<float> d;
@@ -95,12 +156,21 @@ struct LossGradient {
 
 void mean(Stream& stream, const Mean& op) {
   const int64_t size = op.x.size();
-  sum_segments(stream, Mean::name, 1, size, Value{op.x.f32()}, StoreMean{op.y.f32(), static_cast<double>(size)});
+  with_float(op.x.dtype, [&](auto t) {
+    const auto* x = op.x.as<decltype(t)>();
+    sum_segments(stream, Mean::name, 1, size, Value<decltype(t)>{x, whole_runs<kPack<decltype(t)>>(1, size, x)},
+                 StoreMean{op.y.f32(), static_cast<double>(size)});
+  });
 }
 
 void mean_backward(Stream& stream, const MeanBackward& op) {
   const int64_t size = op.dx.size();
-  map(stream, MeanBackward::name, size, ShareOf{op.dy.f32(), static_cast<float>(size)}, op.dx.f32());
+  with_float(op.dx.dtype, [&](auto t) {
+    using T = decltype(t);
+    T* dx = op.dx.as<T>();
+    for_runs<kPack<T>>(stream, MeanBackward::name, 1, size,
+                       ShareOf<T>{op.dy.f32(), dx, static_cast<float>(size), whole_runs<kPack<T>>(1, size, dx)});
+  });
 }
 
 void sum_pixels(Stream& stream, const SumPixels& op) {
@@ -108,17 +178,16 @@ void sum_pixels(Stream& stream, const SumPixels& op) {
   if (samples * channels == 0) return;
   const int64_t pixels = op.x.size() / (samples * channels);
   const int64_t blocks = std::max<int64_t>(1, (pixels + kPixels - 1) / kPixels);
-  const int64_t items = samples * blocks * ((channels + kChannels - 1) / kChannels);
   auto* partial = static_cast<double*>(stream.scratch(0, samples * blocks * channels * sizeof(double)));
-  LAUNCH(sum_pixels_kernel, dim3(static_cast<unsigned>(std::min(kSumGrid, items))), dim3(kChannels, kLanes),
-         kChannels * kLanes * sizeof(double), stream.handle, op.x.f32(), samples, pixels, channels, blocks, partial);
-  check_launch(SumPixels::name);
+  with_float(op.x.dtype, [&](auto t) { sum_pixels_of<decltype(t)>(stream, op.x, op.y.f32(), blocks, partial); });
+  if (blocks == 1) return;
   for_runs(stream, SumPixels::name, samples, channels, SumBlocks{partial, op.y.f32(), blocks, channels});
 }
 
 void mse_loss(Stream& stream, const MseLoss& op) {
   const int64_t samples = op.prediction.shape[0], size = sample_size(op.prediction);
-  sum_segments(stream, MseLoss::name, samples, size, SquaredError{op.prediction.f32(), op.target.f32()},
+  const bool whole = whole_runs(samples, size, op.prediction.f32(), op.target.f32());
+  sum_segments(stream, MseLoss::name, samples, size, SquaredError{op.prediction.f32(), op.target.f32(), whole},
                StoreMean{op.loss.f32(), static_cast<double>(size)});
 }
 
