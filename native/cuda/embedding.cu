@@ -1,7 +1,8 @@
 // Timesteps and class labels as vectors (core/ops/embedding.h).
 //   t, ids [N]     table, dtable [V, D] f32     y, dy, addend [N, D] f32
 //   a thread for every four columns of a row of y, or of dtable
-//   An id outside the table is reported and its row is left out.
+//   An id outside the table is reported; its row of y is NaN, so that nothing that depends on it passes for a result,
+//   and its row of dy is left out.
 #include <cmath>
 
 #include "core/ops/embedding.h"
@@ -20,9 +21,10 @@ struct Sinusoids {
   double rate;  // freq_i = exp(rate · i)
   bool flip_sin_to_cos;
 
-  DEVICE void operator()(int64_t n, int64_t first, int count) const {
-    const double time =
-        t.dtype == DType::i32 ? static_cast<const int32_t*>(t.data)[n] : static_cast<const float*>(t.data)[n];
+  DEVICE double of_row(int64_t n) const {
+    return t.dtype == DType::i32 ? static_cast<const int32_t*>(t.data)[n] : static_cast<const float*>(t.data)[n];
+  }
+  DEVICE void operator()(double time, int64_t n, int64_t first, int count) const {
     const int64_t half = width / 2;
     for (int64_t column = first; column < first + count; ++column) {
       const int64_t i = column < half ? column : column - half;
@@ -41,11 +43,19 @@ struct Lookup {
   bool whole;
   StatusFlag* status;
 
-  DEVICE void operator()(int64_t n, int64_t first, int count) const {
+  DEVICE int64_t of_row(int64_t n) const {
     const int32_t id = ids[n];
-    if (id < 0 || id >= rows) return report_index(status, kEmbeddingId, id, rows);
+    if (id >= 0 && id < rows) return id;
+    report_index(status, kEmbeddingId, id, rows);
+    return -1;
+  }
+  DEVICE void operator()(int64_t id, int64_t n, int64_t first, int count) const {
     const int64_t at = n * width + first;  // y[n, first]
-    Four<float> four = load(table + id * width + first, count, whole);
+    Four<float> four;
+    if (id >= 0)
+      four = load(table + id * width + first, count, whole);
+    else
+      for (int k = 0; k < 4; ++k) four.at[k] = bits_to_float(0x7FC00000u);
     if (addend != nullptr) {
       const Four<float> more = load(addend + at, count, whole);
       for (int k = 0; k < 4; ++k) four.at[k] += more.at[k];
