@@ -8,7 +8,7 @@
 
 namespace diffusion::emulator {
 
-thread_local Block* current_block __attribute__((tls_model("initial-exec"))) = nullptr;
+constinit thread_local Block* current_block __attribute__((tls_model("initial-exec"))) = nullptr;
 
 namespace {
 // Shared memory starts as NaN of every floating type. The zones around it must still hold the same bytes at the end of
@@ -26,9 +26,13 @@ Block::Block() : memory_(new unsigned char[kMaxShared + 2 * kZone + kAlignment])
 
 Block::~Block() = default;
 
-bool Block::run(const Launch& launch, dim3 index) {
+bool Block::run(const Launch& launch, dim3 index, uint64_t number) {
   launch_ = &launch;
   index_ = index;
+  first_number_ = launch.races->first();
+  number_ = launch.races->number(number);
+  published_ = true;
+  known_.clear();
   faulted_ = false;
   const int count = static_cast<int>(launch.block.x * launch.block.y * launch.block.z);
   const int warps = (count + kWarpSize - 1) / kWarpSize;

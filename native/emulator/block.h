@@ -8,6 +8,7 @@
 
 #include "emulator/async_copy.h"
 #include "emulator/fiber.h"
+#include "emulator/races.h"
 #include "emulator/types.h"
 #include "emulator/wild_access.h"
 
@@ -23,9 +24,11 @@ struct Launch {
   const char* kernel;  // as LAUNCH names it
   void (*body)(const void* arguments);
   const void* arguments;
+  size_t argument_bytes;
   dim3 grid, block;
   size_t shared_bytes;
   uint64_t seed;  // of every order that hardware leaves open
+  Races* races;
 };
 
 struct Thread {
@@ -50,8 +53,9 @@ class Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
-  // Returns false when a thread faulted; fault() then says where and what.
-  bool run(const Launch& launch, dim3 index);
+  // Returns false when a thread faulted; fault_text() then says where and what. `number` counts the blocks of the
+  // launch.
+  bool run(const Launch& launch, dim3 index, uint64_t number);
   const char* fault_text() const { return fault_; }
 
   const dim3& thread_index() const { return current_->index; }
@@ -72,6 +76,26 @@ class Block {
   void complete();
   void* slot(int lane) const;  // null: the lane does not take part
 
+  // For check_access.h. The thread faults unless the access is right after all.
+  int32_t first_number() const { return first_number_; }
+  int32_t number() const { return number_; }
+  bool owns(const void* address, size_t bytes) const {  // the stack of a thread, or shared memory
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    return at - stacks_.start() < stacks_.bytes() ||
+           (at - reinterpret_cast<uintptr_t>(shared_) < shared_bytes() &&
+            bytes <= shared_bytes() - (at - reinterpret_cast<uintptr_t>(shared_)));
+  }
+  void check_private(const void* address, size_t bytes, const char* what);
+  void check_usable(const void* address, size_t bytes, const char* what);
+  void check_cells(const int32_t* cells, const void* address, size_t bytes, const char* what, bool written);
+  void check_order(int32_t cell, const void* address, size_t bytes, const char* what, bool written);
+  Races& races() { return *launch_->races; }
+  BlockSet& known() { return known_; }
+  // Whether a fence came after the last write.
+  bool published() const { return published_; }
+  void publish() { published_ = true; }
+  void unpublish() { published_ = false; }
+
  private:
   static void enter();
   void leave();
@@ -85,6 +109,9 @@ class Block {
   const SignalStack signal_stack_;
   const Launch* launch_ = nullptr;
   dim3 index_;
+  int32_t first_number_ = 0, number_ = 0;  // 0: races are not watched
+  bool published_ = true;
+  BlockSet known_;  // blocks whose writes came before what this one does now
   Stacks stacks_;
   std::vector<int> free_stacks_;
   std::vector<Thread> threads_;
@@ -104,6 +131,6 @@ class Block {
 // The block that this OS thread runs. Never moves to another OS thread, so its address may be kept across a switch of
 // fibers. A library opened late gets little of the fast kind of thread-local storage, so this library must not use more
 // than a few words.
-extern thread_local Block* current_block __attribute__((tls_model("initial-exec")));
+extern constinit thread_local Block* current_block __attribute__((tls_model("initial-exec")));
 
 }  // namespace diffusion::emulator

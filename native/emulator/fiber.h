@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace diffusion::emulator {
 
@@ -22,6 +23,8 @@ class Stacks {
   Stacks& operator=(const Stacks&) = delete;
 
   void require(size_t count);  // throws std::bad_alloc
+  uintptr_t start() const { return reinterpret_cast<uintptr_t>(base_); }
+  size_t bytes() const { return count_ * kStride; }
   // Staggered, so that the same frame of different threads does not fall into the same set of the processor's caches.
   void* top(size_t index) const { return base_ + (index + 1) * kStride - index * kStagger % kSpread; }
 

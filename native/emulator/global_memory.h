@@ -1,11 +1,9 @@
-// CUDA's functions on memory that blocks share: cached loads and stores, atomic operations, fences.
+// CUDA's functions on memory that blocks share: loads and stores with advice for a cache, atomic operations, fences.
 #pragma once
 
-#include <bit>
-#include <cstdint>
+#include <concepts>
 #include <type_traits>
 
-// Loads and stores with advice for a cache: plain ones here.
 #define DIFFUSION_LOAD(name)        \
   template <class T>                \
   inline T name(const T* address) { \
@@ -27,57 +25,20 @@ DIFFUSION_STORE(__stwt)
 #undef DIFFUSION_LOAD
 #undef DIFFUSION_STORE
 
-// Blocks run on several OS threads, so these are atomic here, too.
-namespace diffusion::emulator {
+// Each returns what was there before. Blocks run on several OS threads, so these are atomic here, too.
+#define DIFFUSION_ATOMICS(T)                \
+  T atomicAdd(T* address, T value);         \
+  T atomicExch(T* address, T value);        \
+  T atomicCAS(T* address, T seen, T value); \
+  T atomicMax(T* address, T value);         \
+  T atomicMin(T* address, T value);         \
+  T atomicOr(T* address, T value);
+DIFFUSION_ATOMICS(int)
+DIFFUSION_ATOMICS(unsigned)
+DIFFUSION_ATOMICS(unsigned long long)
+#undef DIFFUSION_ATOMICS
+float atomicAdd(float* address, float value);
+unsigned atomicInc(unsigned* address, unsigned last);  // counts up to `last`, then from 0 again
 
-// Writes next(old) until nobody came in between; returns the old value.
-template <class T, class F>
-inline T exchange_by(T* address, const F& next) {
-  T seen = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (!__atomic_compare_exchange_n(address, &seen, next(seen), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-  }
-  return seen;
-}
-
-template <class T>
-concept AtomicInteger = std::is_same_v<T, int> || std::is_same_v<T, unsigned> || std::is_same_v<T, unsigned long long>;
-
-}  // namespace diffusion::emulator
-
-inline float atomicAdd(float* address, float value) {
-  const uint32_t old = diffusion::emulator::exchange_by(reinterpret_cast<uint32_t*>(address), [=](uint32_t bits) {
-    return std::bit_cast<uint32_t>(std::bit_cast<float>(bits) + value);
-  });
-  return std::bit_cast<float>(old);
-}
-template <diffusion::emulator::AtomicInteger T>
-inline T atomicAdd(T* address, std::type_identity_t<T> value) {
-  return diffusion::emulator::exchange_by(address, [=](T old) { return old + value; });
-}
-template <diffusion::emulator::AtomicInteger T>
-inline T atomicExch(T* address, std::type_identity_t<T> value) {
-  return diffusion::emulator::exchange_by(address, [=](T) { return value; });
-}
-template <diffusion::emulator::AtomicInteger T>
-inline T atomicCAS(T* address, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
-  return diffusion::emulator::exchange_by(address, [=](T old) { return old == expected ? value : old; });
-}
-template <diffusion::emulator::AtomicInteger T>
-inline T atomicMax(T* address, std::type_identity_t<T> value) {
-  return diffusion::emulator::exchange_by(address, [=](T old) { return old < value ? value : old; });
-}
-template <diffusion::emulator::AtomicInteger T>
-inline T atomicMin(T* address, std::type_identity_t<T> value) {
-  return diffusion::emulator::exchange_by(address, [=](T old) { return value < old ? value : old; });
-}
-template <diffusion::emulator::AtomicInteger T>
-inline T atomicOr(T* address, std::type_identity_t<T> value) {
-  return diffusion::emulator::exchange_by(address, [=](T old) { return old | value; });
-}
-// Counts up to `last`, then from 0 again.
-inline unsigned atomicInc(unsigned* address, unsigned last) {
-  return diffusion::emulator::exchange_by(address, [=](unsigned old) { return old >= last ? 0 : old + 1; });
-}
-
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_block() {}
+void __threadfence();
+void __threadfence_block();

@@ -128,9 +128,11 @@ cudaError_t set_attribute(const void* function, cudaFuncAttribute attribute, int
   return cudaSuccess;
 }
 
-std::string run_grid(const Launch& launch) {
+std::string run_grid(Launch& launch) {
   const dim3 grid = launch.grid;
   const uint64_t count = uint64_t{grid.x} * grid.y * grid.z;
+  Races races(count);
+  launch.races = &races;
   const Order order(count, launch.seed);
   std::atomic<uint64_t> next{0};
   std::atomic<bool> stop{false};
@@ -145,7 +147,7 @@ std::string run_grid(const Launch& launch) {
                        static_cast<unsigned>(at / grid.x / grid.y));
       const char* what = "the emulator has no memory left for the threads' stacks";
       try {
-        if (block.run(launch, index)) continue;
+        if (block.run(launch, index, at)) continue;
         what = block.fault_text();
       } catch (const std::bad_alloc&) {
       }
@@ -168,7 +170,7 @@ void submit_launch(const char* kernel, const void* function, dim3 grid, dim3 blo
     return;
   }
   static std::atomic<uint64_t> number{0};
-  Launch launch{plain_name(kernel), nullptr, nullptr, grid, block, shared_bytes, ++number};
+  Launch launch{plain_name(kernel), nullptr, nullptr, 0, grid, block, shared_bytes, ++number, nullptr};
   failed(enqueue(stream, [launch, run = std::move(run)]() mutable { return run(launch); }));
 }
 

@@ -12,7 +12,7 @@
 namespace diffusion::emulator {
 
 // Runs every block of a launch; returns the first fault, or "".
-std::string run_grid(const Launch& launch);
+std::string run_grid(Launch& launch);
 
 // Checks the launch against the limits of the device and queues it. `function` is the kernel's address. `run` holds the
 // arguments.
@@ -33,6 +33,7 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   const Call call{kernel, std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)};
   submit_launch(name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream, [call](Launch& launch) {
     launch.arguments = &call;
+    launch.argument_bytes = sizeof call;
     launch.body = [](const void* data) {
       const auto* call = static_cast<const Call*>(data);
       std::apply(call->kernel, call->arguments);

@@ -1,11 +1,8 @@
-// Device memory of the emulated runtime: host memory, filled with NaN bytes when it is taken.
-#include <sys/mman.h>
-
-#include <algorithm>
+// Memory of the emulated runtime and driver.
 #include <cstdlib>
-#include <cstring>
 #include <map>
 
+#include "emulator/device_memory.h"
 #include "emulator/machine.h"
 #include "emulator/state.h"
 
@@ -13,8 +10,6 @@ namespace diffusion::emulator {
 namespace {
 
 constexpr size_t kGranularity = size_t{2} << 20;
-constexpr unsigned char kPoison = 0xFF;
-constexpr size_t kMostPoisoned = size_t{64} << 20;  // of one allocation: large ones are left to the pages' first touch
 
 // Bytes of each range of cudaMalloc, of each reserved range, and of each physical allocation.
 struct Piece {
@@ -32,8 +27,6 @@ Ranges& ranges() {
   return all;
 }
 
-void poison(void* address, size_t bytes) { std::memset(address, kPoison, std::min(bytes, kMostPoisoned)); }
-
 void* to_pointer(CUdeviceptr address) { return reinterpret_cast<void*>(static_cast<uintptr_t>(address)); }
 
 bool whole(size_t bytes) { return bytes > 0 && bytes % kGranularity == 0; }
@@ -45,11 +38,11 @@ CUresult get_granularity(size_t* bytes, const CUmemAllocationProp*, CUmemAllocat
 
 CUresult address_reserve(CUdeviceptr* address, size_t bytes, size_t, CUdeviceptr, unsigned long long) {
   if (!whole(bytes)) return CUDA_ERROR_INVALID_VALUE;
-  void* mapped = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
+  void* range = reserve_range(bytes);
+  if (range == nullptr) return CUDA_ERROR_OUT_OF_MEMORY;
   const std::lock_guard hold(lock());
-  ranges().reserved[reinterpret_cast<uintptr_t>(mapped)] = bytes;
-  *address = reinterpret_cast<uintptr_t>(mapped);
+  ranges().reserved[reinterpret_cast<uintptr_t>(range)] = bytes;
+  *address = reinterpret_cast<uintptr_t>(range);
   return CUDA_SUCCESS;
 }
 
@@ -58,7 +51,7 @@ CUresult address_free(CUdeviceptr address, size_t bytes) {
   const auto found = ranges().reserved.find(static_cast<uintptr_t>(address));
   if (found == ranges().reserved.end() || found->second != bytes) return CUDA_ERROR_INVALID_VALUE;
   ranges().reserved.erase(found);
-  munmap(to_pointer(address), bytes);
+  release_range(to_pointer(address));
   return CUDA_SUCCESS;
 }
 
@@ -93,15 +86,14 @@ CUresult map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAlloc
 }
 
 CUresult set_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc*, size_t) {
-  if (mprotect(to_pointer(address), bytes, PROT_READ | PROT_WRITE) != 0) return CUDA_ERROR_INVALID_VALUE;
-  poison(to_pointer(address), bytes);
+  map_range(to_pointer(address), bytes);
+  begin_life(to_pointer(address), bytes, false);
   return CUDA_SUCCESS;
 }
 
 CUresult unmap(CUdeviceptr address, size_t bytes) {
-  const bool done = mmap(to_pointer(address), bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-                         -1, 0) != MAP_FAILED;
-  return done ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+  unmap_range(to_pointer(address), bytes);
+  return CUDA_SUCCESS;
 }
 
 }  // namespace
@@ -116,12 +108,13 @@ cudaError_t cudaMalloc(void** address, size_t bytes) {
   if (bytes == 0) return cudaSuccess;
   const int device = current_device();
   if (!take_memory(device, bytes)) return failed(cudaErrorMemoryAllocation);
-  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) return give_memory(device, bytes), failed(cudaErrorMemoryAllocation);
-  poison(mapped, bytes);
+  void* range = reserve_range(bytes);
+  if (range == nullptr) return give_memory(device, bytes), failed(cudaErrorMemoryAllocation);
+  map_range(range, bytes);
+  begin_life(range, bytes, true);
   const std::lock_guard hold(lock());
-  ranges().allocated[reinterpret_cast<uintptr_t>(mapped)] = {bytes, device};
-  *address = mapped;
+  ranges().allocated[reinterpret_cast<uintptr_t>(range)] = {bytes, device};
+  *address = range;
   return cudaSuccess;
 }
 
@@ -138,7 +131,8 @@ cudaError_t cudaFree(void* address) {
     give_memory(found->second.device, bytes);
     ranges().allocated.erase(found);
   }
-  munmap(address, bytes);
+  unmap_range(address, bytes);
+  release_range(address);
   return sticky();
 }
 

@@ -20,11 +20,23 @@
 #define KERNEL(...) void
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
   ::diffusion::emulator::launch(#kernel, kernel, grid, block, shared_bytes, stream __VA_OPT__(, ) __VA_ARGS__)
-#define DYN_SMEM(T, name) T* name = reinterpret_cast<T*>(::diffusion::emulator::current_block->shared())
+#define DYN_SMEM(T, name) T* name = reinterpret_cast<T*>(::diffusion::emulator::shared_memory())
 
-#define threadIdx (::diffusion::emulator::current_block->thread_index())
-#define blockIdx (::diffusion::emulator::current_block->block_index())
-#define blockDim (::diffusion::emulator::current_block->block_size())
-#define gridDim (::diffusion::emulator::current_block->grid_size())
+namespace diffusion::emulator {
+
+// A thread stays what it is from its beginning to its end, so a kernel needs to ask once only.
+__attribute__((const)) uint3 thread_index();
+__attribute__((const)) uint3 block_index();
+__attribute__((const)) uint3 block_size();
+__attribute__((const)) uint3 grid_size();
+__attribute__((const)) unsigned char* shared_memory();
+void barrier(int line);
+
+}  // namespace diffusion::emulator
+
+#define threadIdx (::diffusion::emulator::thread_index())
+#define blockIdx (::diffusion::emulator::block_index())
+#define blockDim (::diffusion::emulator::block_size())
+#define gridDim (::diffusion::emulator::grid_size())
 #define warpSize 32
-#define __syncthreads() ::diffusion::emulator::current_block->barrier(__LINE__)
+#define __syncthreads() ::diffusion::emulator::barrier(__LINE__)

@@ -26,6 +26,7 @@ cudaError_t failed(cudaError_t error);
 // The sticky error, or success. Without the lock.
 cudaError_t sticky();
 void set_sticky(const std::string& fault);
+void set_sticky_from_handler(const char* fault);  // in a signal handler
 void clear_sticky();
 
 // Queues work, or adds it to the capture under way on this stream. The legacy default stream (null) runs it at once.

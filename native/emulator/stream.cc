@@ -1,8 +1,11 @@
 // Streams, events and copies of the emulated runtime. Each stream has an OS thread, which starts on the stream's queue
 // only when somebody waits for it.
+#include <cstdio>
 #include <cstring>
+#include <optional>
 #include <set>
 
+#include "emulator/device_memory.h"
 #include "emulator/state.h"
 
 namespace diffusion::emulator {
@@ -23,9 +26,11 @@ void start(CUstream_st& stream) {
 
 void work(CUstream_st& stream) {
   std::unique_lock hold(lock());
+  std::optional<Opened> opened;  // from the first piece of work until there is none
   for (;;) {
     changed().wait(hold, [&] { return stream.finished || (stream.started && !stream.queue.empty()); });
     if (stream.queue.empty()) return;
+    if (!opened) opened.emplace();
     Work next = std::move(stream.queue.front());
     stream.queue.pop_front();
     stream.busy = true;
@@ -35,7 +40,10 @@ void work(CUstream_st& stream) {
     if (!fault.empty()) set_sticky(fault);
     hold.lock();
     stream.busy = false;
-    if (stream.queue.empty()) stream.started = false;
+    if (stream.queue.empty()) {
+      stream.started = false;
+      opened.reset();
+    }
     changed().notify_all();
   }
 }
@@ -46,11 +54,24 @@ void drain(std::unique_lock<std::mutex>& hold, CUstream_st& stream) {
 }
 
 // What runs unless a fault came before it.
-Work unless_faulted(std::function<void()> action) {
-  return [action = std::move(action)] {
-    if (sticky() == cudaSuccess) action();
-    return std::string();
-  };
+Work unless_faulted(Work action) {
+  return [action = std::move(action)] { return sticky() == cudaSuccess ? action() : std::string(); };
+}
+
+// The fault of a copy or fill that reaches beyond an allocation of the device, or "".
+std::string beyond(const char* call, const void* address, size_t bytes) {
+  if (!on_device(address) || is_usable(address, bytes)) return "";
+  char text[300];
+  snprintf(text, sizeof text, "%s: %zu bytes at %p, %s", call, bytes, address, describe_address(address).c_str());
+  return text;
+}
+
+// Whether `kind` says truly where the two addresses lie.
+bool is_true(cudaMemcpyKind kind, const void* to, const void* from) {
+  if (kind == cudaMemcpyDefault) return true;
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  return on_device(to) == to_device && on_device(from) == from_device;
 }
 
 }  // namespace
@@ -71,6 +92,7 @@ cudaError_t enqueue(cudaStream_t stream, Work work, bool start_now) {
     if (allowed_while_capturing() != cudaSuccess) return cudaErrorStreamCaptureImplicit;
     drain_all();
     if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+    const Opened opened;
     if (const std::string fault = work(); !fault.empty()) set_sticky(fault);
     return cudaSuccess;
   }
@@ -145,9 +167,15 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   return cudaErrorNotReady;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
-  return failed(enqueue(stream, unless_faulted([=] { std::memmove(to, from, bytes); })));
+  if (bytes > 0 && !is_true(kind, to, from)) return failed(cudaErrorInvalidValue);
+  return failed(enqueue(stream, unless_faulted([=] {
+                          std::string fault = beyond("cudaMemcpyAsync", to, bytes);
+                          if (fault.empty()) fault = beyond("cudaMemcpyAsync", from, bytes);
+                          if (fault.empty()) std::memmove(to, from, bytes);
+                          return fault;
+                        })));
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
@@ -156,12 +184,20 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
-  return failed(enqueue(stream, unless_faulted([=] { std::memset(to, value, bytes); })));
+  return failed(enqueue(stream, unless_faulted([=] {
+                          const std::string fault = beyond("cudaMemsetAsync", to, bytes);
+                          if (fault.empty()) std::memset(to, value, bytes);
+                          return fault;
+                        })));
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* context) {
   if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
-  return failed(enqueue(stream, unless_faulted([=] { function(context); }), true));
+  return failed(enqueue(stream, unless_faulted([=] {
+                          function(context);
+                          return std::string();
+                        }),
+                        true));
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {

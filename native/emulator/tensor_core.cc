@@ -3,6 +3,9 @@
 #include <bit>
 #include <cstring>
 
+#include "emulator/access.h"
+#include "emulator/device_memory.h"
+
 namespace diffusion::emulator {
 namespace {
 
@@ -88,6 +91,8 @@ void cp_async_16(void* shared, const void* global, bool valid) {
   Block& block = *current_block;
   check_shared(block, "cp.async", shared);
   if (!aligned(global)) block.fault("cp.async: global address %p is not 16-byte aligned", global);
+  if (valid && !on_device(global)) block.fault("cp.async: %p is not an address of global memory", global);
+  if (valid) check_read(global, kRowBytes);
   block.copies().begin(shared, valid ? global : nullptr);
 }
 

@@ -1,5 +1,5 @@
 // The collectives of a warp. A collective waits until every lane of its mask has come; all must bring the same mask and
-// operation.
+// operation. Functions here are not instrumented: what they touch is the emulator's, not the kernel's.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct ShuffleSlot {
 
 // source(lane, argument) is the lane that `lane` reads, or -1 for its own.
 template <class T, class Source>
-T shuffle(const char* operation, uint32_t mask, T value, int argument, int width, const Source& source) {
+__attribute__((noinline, no_sanitize("thread"))) T shuffle(const char* operation, uint32_t mask, T value, int argument,
+                                                           int width, const Source& source) {
   static_assert(std::is_arithmetic_v<T> && (sizeof(T) == 4 || sizeof(T) == 8), "what CUDA shuffles");
   Block& block = *current_block;
   ShuffleSlot<T> mine{value, value, argument, width};
@@ -41,7 +42,8 @@ T shuffle(const char* operation, uint32_t mask, T value, int argument, int width
 
 // Every lane's f(bits of the lanes whose predicate holds, mask).
 template <class F>
-unsigned vote(const char* operation, uint32_t mask, bool predicate, const F& f) {
+__attribute__((noinline, no_sanitize("thread"))) unsigned vote(const char* operation, uint32_t mask, bool predicate,
+                                                               const F& f) {
   struct Slot {
     bool predicate;
     unsigned result;
@@ -63,37 +65,44 @@ unsigned vote(const char* operation, uint32_t mask, bool predicate, const F& f) 
 template <class T>
 T __shfl_sync(unsigned mask, T value, int lane, int width = 32) {
   return diffusion::emulator::shuffle("__shfl_sync", mask, value, lane, width,
-                                      [](int, int from, int first, int w) { return first + (from & (w - 1)); });
+                                      [](int, int from, int first, int w)
+                                          __attribute__((always_inline)) { return first + (from & (w - 1)); });
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32) {
-  return diffusion::emulator::shuffle(
-      "__shfl_xor_sync", mask, value, bits, width,
-      [](int lane, int x, int first, int w) { return (lane ^ x) < first + w ? lane ^ x : -1; });
+  return diffusion::emulator::shuffle("__shfl_xor_sync", mask, value, bits, width,
+                                      [](int lane, int x, int first, int w) __attribute__((always_inline)) {
+                                        return (lane ^ x) < first + w ? lane ^ x : -1;
+                                      });
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-  return diffusion::emulator::shuffle(
-      "__shfl_down_sync", mask, value, static_cast<int>(delta), width,
-      [](int lane, int d, int first, int w) { return lane + d < first + w ? lane + d : -1; });
+  return diffusion::emulator::shuffle("__shfl_down_sync", mask, value, static_cast<int>(delta), width,
+                                      [](int lane, int d, int first, int w) __attribute__((always_inline)) {
+                                        return lane + d < first + w ? lane + d : -1;
+                                      });
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32) {
-  return diffusion::emulator::shuffle(
-      "__shfl_up_sync", mask, value, static_cast<int>(delta), width,
-      [](int lane, int d, int first, int) { return lane - d >= first ? lane - d : -1; });
+  return diffusion::emulator::shuffle("__shfl_up_sync", mask, value, static_cast<int>(delta), width,
+                                      [](int lane, int d, int first, int)
+                                          __attribute__((always_inline)) { return lane - d >= first ? lane - d : -1; });
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  return diffusion::emulator::vote("__ballot_sync", mask, predicate != 0, [](unsigned bits, unsigned) { return bits; });
+  return diffusion::emulator::vote("__ballot_sync", mask, predicate != 0,
+                                   [](unsigned bits, unsigned) __attribute__((always_inline)) { return bits; });
 }
 inline int __any_sync(unsigned mask, int predicate) {
-  return static_cast<int>(diffusion::emulator::vote("__any_sync", mask, predicate != 0,
-                                                    [](unsigned bits, unsigned) { return unsigned{bits != 0}; }));
+  return static_cast<int>(diffusion::emulator::vote(
+      "__any_sync", mask, predicate != 0,
+      [](unsigned bits, unsigned) __attribute__((always_inline)) { return unsigned{bits != 0}; }));
 }
 inline int __all_sync(unsigned mask, int predicate) {
-  return static_cast<int>(diffusion::emulator::vote("__all_sync", mask, predicate != 0,
-                                                    [](unsigned bits, unsigned all) { return unsigned{bits == all}; }));
+  return static_cast<int>(diffusion::emulator::vote(
+      "__all_sync", mask, predicate != 0,
+      [](unsigned bits, unsigned all) __attribute__((always_inline)) { return unsigned{bits == all}; }));
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
-  diffusion::emulator::vote("__syncwarp", mask, false, [](unsigned, unsigned) { return 0u; });
+  diffusion::emulator::vote("__syncwarp", mask, false,
+                            [](unsigned, unsigned) __attribute__((always_inline)) { return 0u; });
 }

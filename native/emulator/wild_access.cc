@@ -4,6 +4,7 @@
 #include <mutex>
 
 #include "emulator/block.h"
+#include "emulator/device_memory.h"
 
 namespace diffusion::emulator {
 namespace {
@@ -14,7 +15,10 @@ struct sigaction before[2];
 
 // The stack of the signal is left for good, as the fiber's is; SA_NODEFER keeps the signal from staying blocked.
 void handle(int signal, siginfo_t* information, void* context) {
-  if (current_block != nullptr) current_block->fault("no memory at address %p", information->si_addr);
+  const bool has_address = information->si_code != SI_KERNEL;  // else misaligned, or no address at all
+  if (current_block != nullptr && has_address) current_block->fault("no memory at address %p", information->si_addr);
+  if (current_block != nullptr) current_block->fault("a vector of 16 bytes at an address that is misaligned");
+  if (has_address && host_access(information->si_addr)) return;
   const struct sigaction& previous = before[signal == kSignals[0] ? 0 : 1];
   if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, information, context);
   if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) return previous.sa_handler(signal);

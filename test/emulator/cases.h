@@ -33,7 +33,8 @@ T* on_device(const std::vector<T>& values) {
 
 // "" while nothing went wrong. A sticky error must be what every later call returns.
 inline std::string error_of(cudaStream_t stream) {
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return cudaGetErrorName(error);
+  const cudaError_t last = cudaGetLastError();
+  if (last != cudaSuccess && last != cudaErrorLaunchFailure) return cudaGetErrorName(last);
   const cudaError_t error = cudaStreamSynchronize(stream);
   if (error == cudaSuccess) return "";
   float* more;

@@ -13,7 +13,7 @@ function reported(name: string): string {
   return stdout.trim();
 }
 
-const where = 'block \\(0, 0, 0\\), thread \\(\\d+, 0, 0\\)';
+const where = 'block \\(\\d, 0, 0\\), thread \\(\\d+, 0, 0\\)';
 
 // A fault of a thread: sticky, with kernel, block and thread.
 const faults: Record<string, [kernel: string, what: string]> = {
@@ -27,11 +27,34 @@ const faults: Record<string, [kernel: string, what: string]> = {
   'tensor core: pitch': ['product<kFlaw>', 'cp.async: shared address 0x\\w+ is not 16-byte aligned'],
   'tensor core: misaligned source': ['product<kFlaw>', 'cp.async: global address 0x\\w+ is not 16-byte aligned'],
   'tensor core: outside shared memory': ['product<kFlaw>', 'ldmatrix.x2: offset \\d+ is outside the 9216 bytes of shared memory'],
-  'tensor core: left before mma': ['product<kFlaw>', 'left the kernel while lanes \\w+ wait for it in ldmatrix.x2|ldmatrix.x2: mask'],
+  'tensor core: left before mma': [
+    'product<kFlaw>',
+    'left the kernel while lanes \\w+ wait for it in ldmatrix.x2|ldmatrix.x2: mask',
+  ],
   'tensor core: half a warp': ['product<kFlaw>', 'deadlock: all 64 threads wait, 32 of them at __syncthreads'],
   'tensor core: copies under way at the end': ['product<kFlaw>', 'left the kernel with 1 copies of cp.async'],
-  'far away': ['far_away', 'no memory at address 0x'],
+  'far away': ['far_away', 'writes 4 bytes at 0x\\w+, which is host memory'],
+  'shared memory, past the end': ['past_the_end', 'writes 4 bytes at offset 384 of shared memory, which has 384 bytes'],
+  'shared memory, before the start': ['past_the_end', 'writes 4 bytes at offset -4 of shared memory, which has 384 bytes'],
   'stack overflow': ['deep', 'no memory at address 0x'],
+};
+
+// An access that goes where it must not: sticky, with kernel, block, thread, address and what is there.
+const accesses: Record<string, [kernel: string, what: string]> = {
+  'write past the end': ['copy', 'writes 4 bytes at 0x\\w+, 0 bytes past the end of the 768 bytes at 0x'],
+  'write before the start': ['copy', 'writes 4 bytes at 0x\\w+, 4 bytes before the 768 bytes at 0x'],
+  'read past the end': ['copy', 'reads 4 bytes at 0x\\w+, \\d bytes past the end of the 768 bytes at 0x'],
+  'write past a tensor': ['copy', 'writes 4 bytes at 0x\\w+, \\d+ bytes past the end of the 768 bytes at 0x'],
+  'read past a tensor': ['copy', 'reads 4 bytes at 0x\\w+, \\d+ bytes past the end of the 768 bytes at 0x'],
+  'read of a freed tensor': ['copy', 'reads 4 bytes at 0x\\w+, \\d+ bytes before the 768 bytes at 0x'],
+  'read of freed memory': ['copy', 'reads 4 bytes at 0x\\w+, \\d+ bytes before the 768 bytes at 0x'],
+  'misaligned access': ['misaligned', 'reads 8 bytes at 0x\\w+4, which is misaligned'],
+  'kernel reads host memory': ['copy', 'reads 4 bytes at 0x\\w+, which is host memory'],
+  'two blocks write an element': ['same_element', 'writes 4 bytes .*, which block \\(\\d, 0, 0\\) of this launch has written'],
+  'block relies on another': ['chain', 'which block \\(\\d, 0, 0\\) of this launch has (written|read)'],
+  'block overwrites what another reads': ['shift', 'which block \\(\\d, 0, 0\\) of this launch has (written|read)'],
+  'block reads a sum under way': ['sum_and_read', 'which an atomic operation of this launch has written'],
+  'last block without a fence': ['last_block', 'reads 4 bytes .*, which block \\(\\d, 0, 0\\) of this launch has written'],
 };
 
 // What is reported in other words, or shows in the results.
@@ -40,6 +63,14 @@ const others: Record<string, string | RegExp> = {
   graph: 'sound',
   atomics: 'sound',
   'sum by the last block': 'sound',
+  copy: 'sound',
+  'tensors of a pool': 'sound',
+  'two blocks write a word': 'sound',
+  'host reads device memory': /^sticky: host code has touched device memory, at 0x/,
+  'host writes device memory': /^sticky: host code has touched device memory, at 0x/,
+  'host copies device memory': /^sticky: host code has touched device memory, at 0x/,
+  'copy past the end': /^sticky: cudaMemcpyAsync: 768 bytes at 0x\w+, 4 bytes into the 768 bytes at 0x/,
+  'copy in the wrong direction': 'cudaErrorInvalidValue',
   'missing barrier': 'NaN',
   'lane outside the mask': 'NaN',
   'tensor core: product': 'sound',
@@ -52,8 +83,6 @@ const others: Record<string, string | RegExp> = {
   'tensor core: copy too early': 'NaN',
   'tensor core: swapped fragment': 'wrong',
   'tensor core: not transposed': 'wrong',
-  'shared memory, past the end': /^sticky: kernel past_the_end, .*: wrote outside its 384 bytes of shared memory$/,
-  'shared memory, before the start': /^sticky: kernel past_the_end, .*: wrote outside its 384 bytes of shared memory$/,
   'shared memory, not asked for': 'cudaErrorInvalidValue',
   'shared memory, more than there is': 'cudaErrorInvalidValue',
   'shared memory, asked for': 'sound',
@@ -64,7 +93,7 @@ const others: Record<string, string | RegExp> = {
 };
 
 describe.skipIf(missing)(`faults planted in kernels${missing ? ` (skipped: ${missing})` : ''}`, () => {
-  test.each(Object.entries(faults))('%s', (name, [kernel, what]) => {
+  test.each(Object.entries({ ...faults, ...accesses }))('%s', (name, [kernel, what]) => {
     expect(reported(name)).toMatch(new RegExp(`^sticky: kernel ${kernel}, ${where}: .*(${what})`));
   });
 
@@ -75,6 +104,6 @@ describe.skipIf(missing)(`faults planted in kernels${missing ? ` (skipped: ${mis
 
   test('every planted fault has an expectation', () => {
     const names = spawnSync(program, { encoding: 'utf8' }).stdout.trim().split('\n');
-    expect(names.sort()).toEqual([...Object.keys(faults), ...Object.keys(others)].sort());
+    expect(names.sort()).toEqual([faults, accesses, others].flatMap(Object.keys).sort());
   });
 });
