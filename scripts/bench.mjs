@@ -10,14 +10,14 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const run = (...args) => execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
 const text = { type: 'string' };
 const { values } = parseArgs({ strict: false, options: { device: text, dtype: text, python: text } });
-const { device = 'cpu', dtype = 'f32', python = 'python3' } = values;
+const { device = process.env.DIFFUSION_DEVICE || 'cpu', dtype = 'f32', python = 'python3' } = values;
 
 run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.bench.json');
 mkdirSync(join(root, 'bench', 'results'), { recursive: true });
 const name = [new Date().toISOString().slice(0, 10), ...(device === 'cpu' ? [] : [device.replace(':', '-'), dtype])].join('-');
 const result = (benchmark) => ['--json', `bench/results/${benchmark}-${name}.json`];
 run('out/bench/overhead.js', '--device', device, ...result('overhead'));
-run('out/bench/unet.js', ...process.argv.slice(2), ...result('unet'));
+run('out/bench/unet.js', ...process.argv.slice(2), '--device', device, ...result('unet'));
 // The shapes of single operations are those of a GPU: a CPU would take hours.
 if (device.startsWith('cuda'))
   run('out/bench/kernels.js', '--device', device, '--dtype', dtype, '--python', python, ...result('kernels'));

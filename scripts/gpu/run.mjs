@@ -6,15 +6,18 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runSanitizers } from './sanitizer.mjs';
+import { compareTrainings } from './training.mjs';
 
-const usage = `./run.sh [--tests] [--bench] [--sanitizer] [--device <id>] [--quick] [--python <command>] [test files]
+const usage = `./run.sh [--tests] [--bench] [--sanitizer] [options] [test files]
 Without a choice: the tests, then the benchmarks. Results are written below results/.
   --tests        the conformance suite, on every device that there is
   --bench        the benchmarks, beside PyTorch where python3 has it
   --sanitizer    compute-sanitizer's memcheck and racecheck over a part of the tests, where that tool is found
   --device <id>  what the benchmarks run on (default: cuda where it can be used, else cpu); the tests fail when it is not there
+  --only <list>  of the benchmarks overhead, kernels, unet, training (default: all)
+  --dtype <list> of the element types f32, bf16 (default: all that the device computes in)
   --quick        small sizes and few repetitions
-  --python <p>   the Python that has PyTorch (default: python3)`;
+  --python <p>   the Python that has PyTorch (default: python3; none: no comparison)`;
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const { values: options, positionals: chosen } = parseArgs({
@@ -24,6 +27,8 @@ const { values: options, positionals: chosen } = parseArgs({
     bench: { type: 'boolean' },
     sanitizer: { type: 'boolean' },
     device: { type: 'string' },
+    only: { type: 'string', default: 'overhead,kernels,unet,training' },
+    dtype: { type: 'string', default: 'f32,bf16' },
     quick: { type: 'boolean' },
     python: { type: 'string', default: 'python3' },
     help: { type: 'boolean' },
@@ -34,7 +39,7 @@ if (options.help) {
   process.exit(0);
 }
 process.chdir(root);
-process.env.PYTHON = options.python;
+process.env.PYTHON = options.python === 'none' ? 'false' : options.python;
 process.env.VITE_CONFIG_NATIVE_IGNORE_WARNING = 'true'; // of vite's plans for the form of vitest.config.ts
 const { listDevices } = createRequire(import.meta.url)(join(root, 'dist/index.js'));
 const { machine } = createRequire(import.meta.url)(join(root, 'out/bench/machine.js'));
@@ -89,15 +94,22 @@ function runTests() {
   return ok;
 }
 
-/** Each benchmark in each element type that the device computes in. */
+/** Each benchmark that was asked for, in each element type that was asked for and that the device computes in. */
 function runBenches() {
   const quick = options.quick ? ['--quick'] : [];
   const python = join(root, 'runtime/python3');
   const info = devices.find(({ id }) => id === device || id.split(':')[0] === device);
-  const dtypes = info?.bf16 ? ['f32', 'bf16'] : ['f32'];
-  let ok = node('out/bench/overhead.js', '--device', device, '--json', resultPath('overhead'));
-  for (const dtype of dtypes)
-    for (const bench of ['kernels', 'unet']) {
+  const dtypes = options.dtype.split(',').filter((dtype) => dtype === 'f32' || info?.bf16 || device === 'emulator');
+  const wanted = options.only.split(',');
+  let ok = true;
+  if (wanted.includes('overhead'))
+    ok = node('out/bench/overhead.js', '--device', device, '--json', resultPath('overhead'), ...quick);
+  if (wanted.includes('training')) {
+    const [path, steps] = [resultPath('training'), options.quick ? 4 : 200];
+    ok = compareTrainings({ root, device, dtypes, steps, path, about: machine(device) }) && ok;
+  }
+  for (const bench of ['kernels', 'unet'].filter((name) => wanted.includes(name)))
+    for (const dtype of dtypes) {
       const target = ['--device', device, '--dtype', dtype, '--python', python, '--json', resultPath(`${bench}-${dtype}`)];
       ok = node(`out/bench/${bench}.js`, ...target, ...quick) && ok;
     }
