@@ -30,7 +30,7 @@ Machine machine() {
   machine.driver = static_cast<int>(setting(text, "driver", CUDART_VERSION));
   machine.capability = static_cast<int>(setting(text, "capability", machine.capability));
   machine.error = static_cast<int>(setting(text, "error", 0));
-  machine.memory = static_cast<size_t>(setting(text, "memory", 0));
+  machine.free = static_cast<size_t>(setting(text, "free", 0));
   return machine;
 }
 
@@ -41,7 +41,7 @@ int& current_device() {
 
 bool take_memory(int device, size_t bytes) {
   std::atomic<size_t>& sum = taken[static_cast<size_t>(device)];
-  const size_t most = machine().memory;
+  const size_t most = machine().free;
   if ((sum += bytes) <= most || most == 0) return true;
   sum -= bytes;
   return false;

@@ -1,6 +1,6 @@
 // The machine that is emulated: one device and a driver that suits it, unless the environment describes another:
 //
-//   DIFFUSION_EMULATOR="devices=2 memory=1000000000 driver=12040 capability=75 error=802"
+//   DIFFUSION_EMULATOR="devices=2 free=1000000000 driver=12040 capability=75 error=802"
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ struct Machine {
   int driver;           // as cudaDriverGetVersion gives it, 0: there is none
   int capability = 90;  // 10 · major + minor
   int error = 0;        // of every look for devices
-  size_t memory = 0;    // of a device, 0: as much as the computer has
+  size_t free = 0;      // bytes that others leave of a device's memory, 0: as much as the computer has
 };
 Machine machine();
 
