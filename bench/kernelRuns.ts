@@ -99,6 +99,7 @@ function prepareRun(device: Device, spec: Spec, dtype: DTypeName, own: Own): () 
       all.grad.write(new Float32Array(count).map((_, i) => ((i * 31) % 1000) / 1e6));
       const settings = { learningRate: 1e-4, gradientClip: 1, emaDecay: 0.9999 };
       const optimizer = own(new AdamW(new Map([['all', all]]), settings));
+      if (dtype === 'bf16') all.as('bf16'); // a copy that the optimiser keeps up to date
       optimizer.prepare();
       return () => optimizer.enqueue();
     }

@@ -154,8 +154,8 @@ export function workOf(spec: Spec, dtype: DTypeName): { flops: number; bytes: nu
       return { flops: 0, bytes: 9 * spec.n * spec.size ** 2 * 3 };
     case 'reverseStep': // x_t and the prediction in; the sample and the predicted x_0 out
       return { flops: 0, bytes: 16 * spec.n * spec.size ** 2 * 3 };
-    case 'optimizer': // gradient twice, weight, two moments and average in; the last four out
-      return { flops: 0, bytes: 40 * parametersOf(spec.shapes) };
+    case 'optimizer': // gradient twice, weight, two moments and average in; the last four out, and the weights' copy in bf16
+      return { flops: 0, bytes: (dtype === 'bf16' ? 42 : 40) * parametersOf(spec.shapes) };
     case 'gemm':
       return { flops: 2 * spec.n ** 3, bytes: 3 * spec.n ** 2 * width };
     case 'copy':

@@ -136,12 +136,15 @@ def optimizer(spec):
     average = [one.detach().clone() for one in parameters]
     for one in parameters:
         one.grad = torch.randn_like(one) * 1e-4
+    copies = [one.detach().to(DTYPE) for one in parameters] if DTYPE != torch.float32 else []
     adam = torch.optim.AdamW(parameters, lr=1e-4, fused=True, capturable=CUDA)
 
     def run():
         torch.nn.utils.clip_grad_norm_(parameters, 1.0, foreach=True)
         adam.step()
         torch._foreach_lerp_(average, parameters, 1e-4)
+        if copies:
+            torch._foreach_copy_(copies, parameters)
 
     return run
 

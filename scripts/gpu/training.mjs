@@ -34,7 +34,7 @@ export function compareTrainings({ root, device, dtypes, steps, path, about }) {
         `the last quarter's mean by ${(100 * lastDifference).toFixed(3)}%`,
     );
   }
-  writeFileSync(path, `${JSON.stringify({ benchmark: 'training', ...about, steps, cpu: reference, trainings }, null, 2)}\n`);
+  writeFileSync(path, `${JSON.stringify({ benchmark: 'training', ...about, steps, reference, trainings }, null, 2)}\n`);
   console.log(path);
   return ok;
 }
