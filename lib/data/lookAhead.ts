@@ -38,6 +38,7 @@ export class LookAhead<T> {
    */
   async next(limit: number, signal?: AbortSignal): Promise<T> {
     const position = this.#taken++;
+    await this.#endSlice();
     this.#limit = Math.max(this.#limit, limit, position + 1);
     while (this.#running < this.#workers && this.#next < this.#limit && !this.#stopped) void this.#work();
     while (!this.#loads.has(position)) {
@@ -67,12 +68,16 @@ export class LookAhead<T> {
       await load.catch(() => {
         this.#stopped = true;
       });
-      if (performance.now() > this.#sliceEnd) {
-        await nextTurn();
-        this.#sliceEnd = performance.now() + sliceMilliseconds;
-      }
+      await this.#endSlice();
     }
     this.#running--;
+  }
+
+  /** Lets the event loop turn where it is time: entries that are there at once would keep it from turning. */
+  async #endSlice(): Promise<void> {
+    if (performance.now() < this.#sliceEnd) return;
+    await nextTurn();
+    this.#sliceEnd = performance.now() + sliceMilliseconds;
   }
 }
 
