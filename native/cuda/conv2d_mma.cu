@@ -39,7 +39,7 @@ struct Operands {
   template <bool kWide>
   DEVICE void copy(Cursor& c, Chunk* a, Chunk* b, int a_second, int b_second) const {
     patches.copy<kWide>(c.patch, a, a_second);
-    step(c.patch.tap, 32, c.patch.taps_s, patches.image.channels());
+    patches.advance(c.patch);
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
       const bool valid = c.depths > 16 * e;
@@ -49,8 +49,8 @@ struct Operands {
       else
         gather_chunk(b + e * b_second, from, valid ? c.columns : 0);
     }
-    c.weight += static_cast<int64_t>(32) * k;
-    c.depths -= 32;
+    c.weight += static_cast<int64_t>(kSlabDepth) * k;
+    c.depths -= kSlabDepth;
   }
 };
 

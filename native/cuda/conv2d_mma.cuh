@@ -66,57 +66,76 @@ DEVICE void gather_chunk(Chunk* to, const Bf16* from, int count) {
   gather_chunk(to, [&](int i) { return i < count ? from[i] : Bf16{0}; });
 }
 
+// Two lines of A that a thread copies from, chunk by chunk. Addresses are found when a tap begins, which is where the
+// image's edges and the pair's cut are looked at, and only moved on within it.
 struct PatchLines {
   Image image;
   int stride, grid_h, grid_w;
   int64_t rows;
 
-  struct Line {
-    int64_t first;  // pixel of its sample
-    int i, j;       // where its window begins
-  };
   struct Cursor {
-    Line lines[2];
-    Odometer tap;  // (r, s, c)
+    int samples[2], i[2], j[2];  // where the lines' windows begin
+    Odometer tap;                // (r, s, c)
     int taps_r, taps_s;
+    const Bf16* from[2];
+    bool exists[2];
+    int limit;  // the first channel that is elsewhere
   };
 
-  DEVICE Line line(const Window& window, int64_t row) const {
-    const Odometer at = odometer(row, grid_h, grid_w);
-    const int i = row < rows ? at.middle * stride - window.top : -(1 << 30);
-    return {image.first_pixel(at.high), i, at.low * stride - window.left};
+  DEVICE void find(Cursor& c) const {
+    c.limit = c.tap.low < image.c1 ? image.c1 : image.channels();
+    const Bf16* const channel = image.channel(c.tap.low);
+    const int64_t pitch = image.pitch(c.tap.low);
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int i = c.i[e] + c.tap.high, j = c.j[e] + c.tap.middle;
+      c.exists[e] = c.tap.high < c.taps_r && image.holds(i, j);
+      c.from[e] = c.exists[e] ? channel + image.pixel(image.first_pixel(c.samples[e]), i, j) * pitch : image.x;
+    }
   }
   DEVICE Cursor begin(const Window& window, int64_t row, int row_step, int64_t depth) const {
-    return {{line(window, row), line(window, row + row_step)},
-            odometer(depth, window.taps_s > 0 ? window.taps_s : 1, image.channels()),
-            window.taps_r,
-            window.taps_s};
+    Cursor c = {};
+    c.tap = odometer(depth, window.taps_s > 0 ? window.taps_s : 1, image.channels());
+    c.taps_r = window.taps_r, c.taps_s = window.taps_s;
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const Odometer at = odometer(row + e * row_step, grid_h, grid_w);
+      c.samples[e] = at.high;
+      c.i[e] = row + e * row_step < rows ? at.middle * stride - window.top : -(1 << 30);
+      c.j[e] = at.low * stride - window.left;
+    }
+    find(c);
+    return c;
   }
-  // Both lines' chunks at the cursor's tap.
   template <bool kWide>
   DEVICE void copy(const Cursor& c, Chunk* to, int second) const {
-    if (kWide || image.wide) {
-      const Bf16* const from = image.channel(c.tap.low);
-      const int64_t pitch = image.pitch(c.tap.low);
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int i = c.lines[e].i + c.tap.high, j = c.lines[e].j + c.tap.middle;
-        const bool valid = c.tap.high < c.taps_r && image.holds(i, j);
-        cp_async_16(to + e * second, valid ? from + image.pixel(c.lines[e].first, i, j) * pitch : image.x, valid);
-      }
-    } else {
-      for (int e = 0; e < 2; ++e) {
+    for (int e = 0; e < 2; ++e) {
+      if (kWide || image.wide) {
+        cp_async_16(to + e * second, c.from[e], c.exists[e]);
+      } else {
         Odometer tap = c.tap;
         gather_chunk(to + e * second, [&](int) {
-          const int i = c.lines[e].i + tap.high, j = c.lines[e].j + tap.middle;
+          const int i = c.i[e] + tap.high, j = c.j[e] + tap.middle;
           Bf16 value{0};
           if (tap.high < c.taps_r && image.holds(i, j))
-            value = image.channel(tap.low)[image.pixel(c.lines[e].first, i, j) * image.pitch(tap.low)];
+            value = image.channel(tap.low)[image.pixel(image.first_pixel(c.samples[e]), i, j) * image.pitch(tap.low)];
           step(tap, 1, c.taps_s, image.channels());
           return value;
         });
       }
     }
+  }
+  // To the next slab. Whether another tap, or the other image of the pair, has begun.
+  DEVICE bool advance(Cursor& c) const {
+    if (c.tap.low + kSlabDepth < c.limit) {
+      c.tap.low += kSlabDepth;
+      c.from[0] += kSlabDepth, c.from[1] += kSlabDepth;
+      return false;
+    }
+    step(c.tap, kSlabDepth, c.taps_s, image.channels());
+    find(c);
+    return true;
   }
 };
 

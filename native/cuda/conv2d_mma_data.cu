@@ -24,8 +24,8 @@ struct Operands {
 
   struct Cursor {
     PatchLines::Cursor patch;
-    const Bf16* weight;  // of the thread's first line
-    int lines;           // that are left
+    const Bf16* from;    // weights of the thread's first line, at the cursor's tap
+    int line;            // the first
     int last_r, last_s;  // the filter's tap that is the phase's first
   };
   // How many taps an axis has, where they begin and which is the last to be met, in a phase.
@@ -42,41 +42,43 @@ struct Operands {
               taps_s = taps(s, q % stride);
     const Window window =
         folded ? Window{4, 4, 1, 1} : Window{taps_r, taps_s, taps_r - 1 - p / stride, taps_s - 1 - q / stride};
-    const int64_t line = column + b.line;
-    return {patches.begin(window, row + a.line, a.line_step, first + a.depth), weight + line * patches.image.c1,
-            static_cast<int>(c - line), p % stride + stride * (taps_r - 1), q % stride + stride * (taps_s - 1)};
+    Cursor cursor{patches.begin(window, row + a.line, a.line_step, first + a.depth), nullptr,
+                  static_cast<int>(column + b.line), p % stride + stride * (taps_r - 1),
+                  q % stride + stride * (taps_s - 1)};
+    cursor.from = find(cursor, cursor.patch.tap);
+    return cursor;
   }
-  DEVICE int64_t weight_of(const Cursor& cursor, const Odometer& tap) const {
+  DEVICE const Bf16* find(const Cursor& cursor, const Odometer& tap) const {
     const int at = folded ? 15 - (tap.high % 2 * 8 + tap.middle % 2 * 4 + tap.high / 2 * 2 + tap.middle / 2)
                           : (cursor.last_r - stride * tap.high) * s + cursor.last_s - stride * tap.middle;
-    return static_cast<int64_t>(at) * c * patches.image.c1 + tap.low;
+    return weight + (static_cast<int64_t>(at) * c + cursor.line) * patches.image.c1 + tap.low;
   }
   template <bool kWide>
   DEVICE void copy(Cursor& cursor, Chunk* a, Chunk* b, int a_second, int b_second) const {
     const int k = patches.image.c1, line_step = a_second / 4;
     const PatchLines::Cursor& patch = cursor.patch;
     patches.copy<kWide>(patch, a, a_second);
-    if (kWide || patches.image.wide) {
-      const Bf16* const from = cursor.weight + weight_of(cursor, patch.tap);
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const bool valid = patch.tap.high < patch.taps_r && cursor.lines > e * line_step;
-        cp_async_16(b + e * b_second, valid ? from + static_cast<int64_t>(e * line_step) * k : weight, valid);
-      }
-    } else {
-      for (int e = 0; e < 2; ++e) {
-        const bool line_exists = cursor.lines > e * line_step;
+    for (int e = 0; e < 2; ++e) {
+      const bool line_exists = cursor.line + e * line_step < c;
+      if (kWide || patches.image.wide) {
+        cp_async_16(b + e * b_second, cursor.from + static_cast<int64_t>(e * line_step) * k,
+                    line_exists && patch.tap.high < patch.taps_r);
+      } else {
         Odometer tap = patch.tap;
         gather_chunk(b + e * b_second, [&](int) {
           Bf16 value{0};
           if (line_exists && tap.high < patch.taps_r)
-            value = cursor.weight[weight_of(cursor, tap) + static_cast<int64_t>(e * line_step) * k];
+            value = find(cursor, tap)[static_cast<int64_t>(e * line_step) * k];
           step(tap, 1, patch.taps_s, k);
           return value;
         });
       }
     }
-    step(cursor.patch.tap, 32, cursor.patch.taps_s, k);
+    if (patches.advance(cursor.patch))
+      cursor.from = find(cursor, cursor.patch.tap);
+    else
+      cursor.from += kSlabDepth;
   }
 };
 

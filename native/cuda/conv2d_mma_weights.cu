@@ -25,74 +25,85 @@ struct Operands {
   int oh, ow;      // of a phase; dy has `steps` times as many rows and columns
   int steps;       // 2: folded
   int64_t pixels;  // of a phase
-  Odometer slab;   // 32 pixels as (n, oh, ow)
+  Odometer half;   // half a slab as (n, oh, ow)
 
   struct Cursor {
-    const Bf16* from;  // the thread's channel of x
-    int64_t pitch;
-    Odometer tap;  // of its line
-    int top, left;
-    bool exists;  // its line
-    Odometer pixels[2];
-    int64_t depths;  // that are left
-    const Bf16* dy;  // at the phase's first pixel
-    int columns;     // that are left
+    const Bf16* from;  // the thread's channel of x, the first pixel
+    int pitch;
+    Odometer tap;     // of its line
+    int row, column;  // of the tap, from the pixel's
+    bool exists;      // the line
+    Odometer pixel;   // of the first chunk, half a slab before the second's
+    int depths;       // that are left
+    const Bf16* dy;   // the thread's channel of dy, the phase's first pixel
+    int columns;      // that are left
   };
   DEVICE int64_t depth(int) const { return pixels; }
 
   template <class Share>
   DEVICE Cursor begin(int phase, int64_t row, int64_t column, int64_t first, const Share& a, const Share& b) const {
     const int p = phase / steps, q = phase % steps;
-    const int64_t line = row + a.line, at = first + a.depth;
+    const int64_t line = row + a.line, at = first + a.depth, left_over = pixels - at;
     const Odometer tap = odometer(line, s, image.channels());
     return {image.channel(tap.low),
             image.pitch(tap.low),
             tap,
-            top - p,
-            left - q,
+            tap.high - (top - p),
+            tap.middle - (left - q),
             tap.high < r,
-            {odometer(at, oh, ow), odometer(at + a.depth_step, oh, ow)},
-            pixels - at,
+            odometer(at, oh, ow),
+            static_cast<int>(left_over < (1 << 30) ? left_over : 1 << 30),  // a part is shorter
             dy + (static_cast<int64_t>(p) * ow * steps + q) * k + column + b.line,
             static_cast<int>(k - (column + b.line))};
   }
   DEVICE Odometer advanced(Odometer at) const {
-    at.low += slab.low, at.middle += slab.middle, at.high += slab.high;
+    at.low += half.low, at.middle += half.middle, at.high += half.high;
     if (at.low >= ow) at.low -= ow, ++at.middle;
     if (at.middle >= oh) at.middle -= oh, ++at.high;
     return at;
   }
+  // Index is uint32_t where it can number all pixels.
+  template <class Index>
+  DEVICE Index pixel_of_dy(const Odometer& at) const {
+    return (static_cast<Index>(at.high) * oh + at.middle) * (ow * steps * steps) + at.low * steps;
+  }
+  template <class Index>
+  DEVICE static const Bf16* at(const Bf16* first, Index pixel, int pitch) {
+    return reinterpret_cast<const Bf16*>(reinterpret_cast<const char*>(first) +
+                                         static_cast<uint64_t>(pixel) * static_cast<uint32_t>(2 * pitch));
+  }
   template <bool kWide>
   DEVICE void copy(Cursor& c, Chunk* a, Chunk* b, int a_second, int b_second) const {
+    using Index = std::conditional_t<kWide, uint32_t, uint64_t>;
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const Odometer& at = c.pixels[e];
-      const bool pixel_exists = c.depths > 16 * e;
-      const int i = at.middle * stride - c.top, j = at.low * stride - c.left;
-      const int64_t first = image.first_pixel(at.high);
+      const Odometer pixel = c.pixel;
+      const bool pixel_exists = c.depths > kSlabDepth / 2 * e;
+      const int row = pixel.middle * stride + c.row, column = pixel.low * stride + c.column;
+      const int64_t first = kWide ? 0 : image.first_pixel(pixel.high);
       if (kWide || image.wide) {
-        const bool valid = pixel_exists && c.exists && image.holds(i + c.tap.high, j + c.tap.middle);
-        const int64_t pixel = image.pixel(first, i + c.tap.high, j + c.tap.middle);
-        cp_async_16(a + e * a_second, valid ? c.from + pixel * c.pitch : image.x, valid);
+        const Index index = kWide ? (static_cast<Index>(pixel.high) * image.h + row) * image.w + column
+                                  : static_cast<Index>(image.pixel(first, row, column));
+        cp_async_16(a + e * a_second, at(c.from, index, c.pitch), pixel_exists && c.exists && image.holds(row, column));
       } else {
         Odometer tap = c.tap;
         gather_chunk(a + e * a_second, [&](int) {
           Bf16 value{0};
-          if (pixel_exists && tap.high < r && image.holds(i + tap.high, j + tap.middle))
-            value = image.channel(tap.low)[image.pixel(first, i + tap.high, j + tap.middle) * image.pitch(tap.low)];
+          const int i = row + tap.high - c.tap.high, j = column + tap.middle - c.tap.middle;
+          if (pixel_exists && tap.high < r && image.holds(i, j))
+            value = image.channel(tap.low)[image.pixel(first, i, j) * image.pitch(tap.low)];
           step(tap, 1, s, image.channels());
           return value;
         });
       }
-      const int64_t row = (static_cast<int64_t>(at.high) * oh + at.middle) * steps;
-      const Bf16* const from = c.dy + (row * ow + at.low) * steps * k;
+      const Bf16* const from = at(c.dy, pixel_of_dy<Index>(pixel), k);
       if (kWide || wide_dy)
-        cp_async_16(b + e * b_second, pixel_exists && c.columns > 0 ? from : dy, pixel_exists && c.columns > 0);
+        cp_async_16(b + e * b_second, from, pixel_exists && c.columns > 0);
       else
         gather_chunk(b + e * b_second, from, pixel_exists ? c.columns : 0);
-      c.pixels[e] = advanced(at);
+      c.pixel = advanced(pixel);
     }
-    c.depths -= 32;
+    c.depths -= kSlabDepth;
   }
 };
 
@@ -163,17 +174,20 @@ void conv2d_backward_weights_bf16(Stream& stream, const Conv2dBackwardWeights& o
                     1,
                     g.n * g.oh * g.ow,
                     {}};
-  const bool wide = operands.image.wide && operands.wide_dy, folded = wide && can_fold(op, g);
+  const bool aligned = operands.image.wide && operands.wide_dy, folded = aligned && can_fold(op, g);
+  const bool wide =
+      aligned && (folded || !op.upsample) && g.n * g.h * g.w <= UINT32_MAX && operands.pixels <= UINT32_MAX;
   if (folded) {
     operands.image = image_of(op.x, op.x2, i(g.h / 2), i(g.w / 2), false);
     operands.r = operands.s = operands.steps = 2;
     operands.oh /= 2, operands.ow /= 2, operands.pixels /= 4;
   }
-  operands.slab = {32 / operands.ow / operands.oh, 32 / operands.ow % operands.oh, 32 % operands.ow};
+  constexpr int kHalf = kSlabDepth / 2;
+  operands.half = {kHalf / operands.ow / operands.oh, kHalf / operands.ow % operands.oh, kHalf % operands.ow};
   const int64_t rows = operands.r * operands.s * channels, size = g.r * g.s * channels * g.k;
   const int phases = operands.steps * operands.steps;
 
-  const Cut cut = cut_product(rows, g.k, operands.pixels, phases, wide, kBlocks, true);
+  const Cut cut = cut_product(rows, g.k, operands.pixels, phases, wide, kBlocks, kShortestPart, true);
   Partials partials{nullptr, i(cut.parts), operands.steps, cut.span, rows, (g.k + kChunk - 1) / kChunk * kChunk};
   const bool direct = cut.parts * phases == 1;
   if (!direct)

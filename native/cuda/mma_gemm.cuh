@@ -100,34 +100,45 @@ DEVICE void write_tile(float* shared, const Write& write, const Partials& partia
   }
 }
 
-// Σ over the depth of B's columns, by the blocks of the first row of tiles: out of shared memory, slab by slab.
+// Σ over the depth of B's columns, by the blocks of the first row of tiles: out of shared memory, slab by slab, and
+// into it, since registers are short. [2][threads] of four sums.
 template <class Tile>
 struct ColumnSums {
-  Eight sum = {};
+  static constexpr int kBytes = 2 * Tile::kThreads * 16;
+  FourFloats* sums;
 
-  DEVICE void add(const Chunk* b, int at, int second) {
+  DEVICE void clear() const { sums[threadIdx.x] = sums[Tile::kThreads + threadIdx.x] = {}; }
+  DEVICE void add(const Chunk* b, int at, int second) const {
+    const Chunk first = b[at], other = b[at + second];
 #pragma unroll
-    for (int i = 0; i < 2; ++i) add_eight(sum, reinterpret_cast<const Bf16*>(b + at + i * second), kChunk, true);
-  }
-  DEVICE void write(float* shared, float* to, int64_t columns) const {
-    constexpr int kLanes = Tile::kThreads / Tile::kAcross;
-    const int thread = threadIdx.x;
-    write_eight(shared + thread / Tile::kAcross * Tile::kLines + thread % Tile::kAcross * kChunk, sum, kChunk, true);
-    __syncthreads();
-    if (thread < Tile::kLines && thread < columns) {
-      float total = 0;
+    for (int half = 0; half < 2; ++half) {
+      FourFloats& sum = sums[half * Tile::kThreads + threadIdx.x];
+      FourFloats four = sum;
 #pragma unroll
-      for (int lane = 0; lane < kLanes; ++lane) total += shared[lane * Tile::kLines + thread];
-      to[thread] = total;
+      for (int i = 0; i < 2; ++i) {
+        const uint32_t x = first.words[2 * half + i], y = other.words[2 * half + i];
+        four.at[2 * i] += bits_to_float(x << 16) + bits_to_float(y << 16);
+        four.at[2 * i + 1] += bits_to_float(x & 0xFFFF0000u) + bits_to_float(y & 0xFFFF0000u);
+      }
+      sum = four;
     }
-    __syncthreads();
+  }
+  // After a barrier.
+  DEVICE void write(float* to, int64_t columns) const {
+    const int column = threadIdx.x;
+    if (column >= Tile::kLines || column >= columns) return;
+    float total = 0;
+#pragma unroll
+    for (int lane = 0; lane < Tile::kThreads / Tile::kAcross; ++lane)
+      total += sums[column / 4 % 2 * Tile::kThreads + lane * Tile::kAcross + column / kChunk].at[column % 4];
+    to[column] = total;
   }
 };
 
 template <class Tile, bool kWide, class Operands, class Write>
-KERNEL(Tile::kThreads)
+KERNEL(Tile::kThreads, Tile::kBlocks)
 mma_gemm_kernel(Operands operands, Write write, Partials partials, int64_t rows, int64_t columns) {
-  DYN_SMEM(Chunk, shared);  // [kStages][A, B][kOperand], then f32 sums [kLines][kLines]
+  DYN_SMEM(Chunk, shared);  // [kStages][A, B][kOperand], in the end f32 sums [kLines][kLines]; ColumnSums
   constexpr int kStages = Tile::kStages, kOperand = Tile::kOperand;
   const int64_t across = (columns + Tile::kLines - 1) / Tile::kLines;
   const int64_t row0 = blockIdx.x / across * Tile::kLines, column0 = blockIdx.x % across * Tile::kLines;
@@ -152,9 +163,12 @@ mma_gemm_kernel(Operands operands, Write write, Partials partials, int64_t rows,
 
   const int warp_row = warp % 2 * Tile::kWarpRows, warp_column = warp / 2 * Tile::kWarpColumns;
   Sums<Tile> sums;
-  ColumnSums<Tile> column_sums;
+  const ColumnSums<Tile> column_sums{reinterpret_cast<FourFloats*>(shared + kStages * 2 * kOperand)};
   bool sum_columns = false;
-  if constexpr (Write::kColumnSums) sum_columns = write.column_sums && row0 == 0;
+  if constexpr (Write::kColumnSums) {
+    sum_columns = write.column_sums && row0 == 0;
+    if (sum_columns) column_sums.clear();
+  }
 #pragma unroll 1
   for (int slab = 0; slab < slabs; ++slab) {
     cp_async_wait<kStages - 2>();
@@ -172,7 +186,7 @@ mma_gemm_kernel(Operands operands, Write write, Partials partials, int64_t rows,
   float* const results = reinterpret_cast<float*>(shared);
   if constexpr (Write::kColumnSums)
     if (sum_columns)
-      column_sums.write(results, write.column_sums_of(part, phase, partials.steps * partials.steps) + column0,
+      column_sums.write(write.column_sums_of(part, phase, partials.steps * partials.steps) + column0,
                         columns - column0);
   stage(results, sums, warp_row, warp_column, lane);
   __syncthreads();
@@ -189,15 +203,15 @@ inline int64_t tiles_of(int64_t rows, int64_t columns, int64_t lines) {
   return ((rows + lines - 1) / lines) * ((columns + lines - 1) / lines);
 }
 
-// The depth is cut only where there are fewer tiles than `least`, into 128 parts at most of 256 at least.
+// The depth is cut only where there are fewer tiles than `least`, into 128 parts at most, none shorter than `shortest`.
 inline Cut cut_product(int64_t rows, int64_t columns, int64_t depth, int64_t phases, bool wide, int64_t least,
-                       bool prefer_large) {
-  constexpr int64_t kShortest = 256, kSlab = 32, kMost = 128;
+                       int64_t shortest, bool prefer_large) {
+  constexpr int64_t kSlab = 32, kMost = 128;
   const int64_t large_tiles = tiles_of(rows, columns, 128) * phases;
   const bool large = wide && columns > 64 && rows > 64 && (prefer_large || large_tiles >= least);
   const int64_t tiles = large ? large_tiles : tiles_of(rows, columns, 64) * phases;
   const int64_t wanted = tiles >= least ? 1 : 2 * least / tiles;
-  const int64_t parts = std::max<int64_t>(std::min({wanted, depth / kShortest, kMost}), 1);
+  const int64_t parts = std::max<int64_t>(std::min({wanted, depth / shortest, kMost}), 1);
   const int64_t span = std::max<int64_t>(((depth + parts - 1) / parts + kSlab - 1) / kSlab, 1) * kSlab;
   return {large, std::max<int64_t>((depth + span - 1) / span, 1), span};
 }
@@ -206,12 +220,12 @@ template <class Tile, bool kWide, class Operands, class Write>
 void launch_mma_gemm(Stream& stream, const char* operation, const Operands& operands, const Write& write,
                      const Partials& partials, int64_t rows, int64_t columns) {
   const auto kernel = mma_gemm_kernel<Tile, kWide, Operands, Write>;
-  if constexpr (Tile::kSharedBytes > 48 * 1024)
-    check(operation, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::kSharedBytes));
+  constexpr int kBytes = Tile::kSharedBytes + (Write::kColumnSums ? ColumnSums<Tile>::kBytes : 0);
+  if constexpr (kBytes > 48 * 1024)
+    check(operation, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   const dim3 grid(static_cast<unsigned>(tiles_of(rows, columns, Tile::kLines)), static_cast<unsigned>(partials.steps),
                   static_cast<unsigned>(partials.steps * partials.parts));
-  LAUNCH((kernel), grid, dim3(Tile::kThreads), Tile::kSharedBytes, stream.handle, operands, write, partials, rows,
-         columns);
+  LAUNCH((kernel), grid, dim3(Tile::kThreads), kBytes, stream.handle, operands, write, partials, rows, columns);
   check_launch(operation);
 }
 

@@ -15,9 +15,19 @@
 
 namespace diffusion::cuda {
 
+inline constexpr int kSlabDepth = 32;
+
+// Large tiles that the shared memory of a multiprocessor holds.
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 860 || __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200)
+inline constexpr int kLargeTiles = 1;
+#else
+inline constexpr int kLargeTiles = 2;
+#endif
+
 template <int kLinesOfTile>
 struct Tile {
-  static constexpr int kLines = kLinesOfTile, kDepth = 32, kThreads = 2 * kLines;
+  static constexpr int kLines = kLinesOfTile, kDepth = kSlabDepth, kThreads = 2 * kLines;
+  static constexpr int kBlocks = kLines == 128 ? 2 : 4;            // to fit on a multiprocessor: 128 registers a thread
   static constexpr int kWarpRows = kLines / 2, kWarpColumns = 32;  // of sums
   static constexpr int kM = kWarpRows / 16, kN = kWarpColumns / 8;
   static constexpr int kStages = 4;                                 // slabs of depth in shared memory
@@ -25,7 +35,8 @@ struct Tile {
   static constexpr int kAcross = kLines / kChunk;                   // chunks of a depth of an operand in order `across`
   static constexpr int kSharedBytes = kStages * 2 * kOperand * 16;  // 32 or 64 KB; the sums fit into it too
   static_assert(kSharedBytes >= kLines * kLines * 4);
-  static_assert(kOperand == 2 * kThreads);  // a thread copies two chunks of each operand: `second` apart
+  static_assert(kOperand == 2 * kThreads &&
+                kThreads / kAcross == kDepth / 2);  // a thread copies two chunks of each operand: `second` apart
 
   // Of the two chunks that a thread copies: where the first goes, and what it holds.
   struct Share {

@@ -95,10 +95,10 @@ finish_kernel(Write write, Partials partials, int64_t rows, int64_t columns) {
 template <class Operands>
 void mma_image(Stream& stream, const char* operation, const Operands& operands, const WriteImage& write, int64_t depth,
                bool wide) {
-  constexpr int64_t kFewTiles = 96;
+  constexpr int64_t kFewTiles = 96, kShortestPart = 128;
   const int64_t rows = write.rows, columns = write.c1 + write.c2,
                 phases = static_cast<int64_t>(write.step) * write.step;
-  const Cut cut = cut_product(rows, columns, depth, phases, wide, kFewTiles, false);
+  const Cut cut = cut_product(rows, columns, depth, phases, wide, kFewTiles, kShortestPart, false);
   Partials partials{
       nullptr, static_cast<int>(cut.parts), write.step, cut.span, rows, (columns + kChunk - 1) / kChunk * kChunk};
   if (cut.parts > 1)
