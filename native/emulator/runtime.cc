@@ -16,6 +16,8 @@ namespace {
 
 thread_local cudaError_t last_error = cudaSuccess;
 std::atomic<bool> is_sticky{false};
+char handler_text[160];
+std::atomic<bool> from_handler{false};
 // Never destroyed: threads of streams may outlive the statics of this library.
 std::string& sticky_text() {
   static auto& text = *new std::string;
@@ -50,8 +52,16 @@ void set_sticky(const std::string& fault) {
   is_sticky.store(true, std::memory_order_release);
 }
 
+void set_sticky_from_handler(const char* fault) {
+  if (is_sticky) return;
+  snprintf(handler_text, sizeof handler_text, "%s", fault);
+  from_handler = true;
+  is_sticky.store(true, std::memory_order_release);
+}
+
 void clear_sticky() {
   const std::lock_guard hold(lock());
+  from_handler = false;
   is_sticky = false;
   last_error = cudaSuccess;
 }
@@ -86,7 +96,8 @@ const char* cudaGetErrorName(cudaError_t error) {
 }
 
 const char* cudaGetErrorString(cudaError_t error) {
-  if (error == cudaErrorLaunchFailure && sticky() != cudaSuccess) return sticky_text().c_str();  // written once
+  if (error == cudaErrorLaunchFailure && sticky() != cudaSuccess)
+    return from_handler ? handler_text : sticky_text().c_str();  // written once
   switch (error) {
     case cudaErrorInvalidConfiguration:
       return "invalid configuration argument: more threads, or a larger grid, than the device takes";
