@@ -78,7 +78,7 @@ export function resolveDevice(id: string): Found {
     return { ...cpu, info: { ...cpu.info, reason: `no CUDA device can be used (${why})` } };
   }
   const backend = typeof id === 'string' ? (id.split(':')[0] as BackendName) : undefined;
-  if (backend === undefined || !Object.hasOwn(backends, backend) || !/^(cpu|cuda(:\d+)?|emulator)$/.test(id))
+  if (backend === undefined || !Object.hasOwn(backends, backend) || !/^(cpu|(cuda|emulator)(:\d+)?)$/.test(id))
     throw new DeviceError(`no device '${id}'; devices are 'auto', 'cpu', 'cuda', 'cuda:1', …`);
   const found = discover(backend);
   const device = id.includes(':')
