@@ -6,8 +6,10 @@ import { basename, join } from 'node:path';
 
 /** Files of native/cuda whose kernels may neither spill nor have arrays in local memory. */
 const hot = /^(adamw|attention|conv|gemm|group_norm|linear|mma|process)/;
-/** Bytes of stack that kernels of these files may have after all. */
-const allowance = {};
+/** Bytes that kernels of these files may keep on the stack after all. */
+const allowance = {
+  conv2d_backward: 8, // in float32 on sm_100 ptxas puts one value there rather than take more than 80 registers
+};
 const largestLibrary = 30 * 2 ** 20;
 
 /** The kernels of one compilation: ptxas says name, stack and registers of one kernel after the other. */
@@ -25,7 +27,7 @@ export function faultsOf(stem, kernels) {
   if (!hot.test(stem)) return [];
   const allowed = allowance[stem] ?? 0;
   return kernels
-    .filter(({ stack, spills }) => spills > 0 || stack > allowed)
+    .filter(({ stack, spills }) => stack > allowed || spills > 2 * allowed)
     .map(
       ({ name, architecture, stack, spills }) =>
         `${stem}.cu, ${architecture}: ${spills} bytes spilled, ${stack} bytes of stack (${allowed} allowed) in ${name}`,
