@@ -1,6 +1,10 @@
 export { Parameter } from './autograd/parameter.js';
 export { backward, noGrad } from './autograd/tape.js';
-export { ImageDataset } from './data/dataset.js';
+export { ImageDataset, type TensorDatasetOptions } from './data/dataset.js';
+export type { FolderOptions } from './data/folder.js';
+export type { ImageItem, ImageIterable, ImageIterableSource } from './data/imageIterable.js';
+export type { IterableOptions } from './data/iterableSource.js';
+export type { ImageReader, ReadingOptions } from './data/source.js';
 export { Device } from './device.js';
 export { type DeviceInfo, listDevices } from './deviceList.js';
 export type { Labels, NoiseOptions, Timesteps } from './diffusion/arguments.js';

@@ -1,6 +1,7 @@
 import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageDataset } from '../data/dataset.js';
+import type { FolderOptions } from '../data/folder.js';
 import { FileFormatError, OptionError } from '../errors.js';
 import { Progress } from './progress.js';
 
@@ -10,17 +11,30 @@ export interface DataOptions {
   labels?: string;
   size?: number | [height: number, width: number];
   category?: string[];
+  channels?: '1' | '3' | '4';
+  fit?: 'cover' | 'contain' | 'fill';
+  background?: string;
+  skipCorrupt?: true;
+  /** MiB */
+  cache?: number;
 }
 
 const defaultSize = 32;
 
 /** A folder of images or of CIFAR-10, an IDX file, or an Iconify collection, told apart by what is there. */
-export async function openData({ data, labels, size, category }: DataOptions, signal: AbortSignal): Promise<ImageDataset> {
+export async function openData(given: DataOptions, signal: AbortSignal): Promise<ImageDataset> {
+  const { data, labels, size, category, background } = given;
   const kind = await kindOf(data);
   if (labels !== undefined && kind !== 'idx')
     throw new OptionError(`train: --labels goes only with an IDX file, '${data}' is none`);
   if (category && kind !== 'icons')
     throw new OptionError(`train: --category goes only with an Iconify JSON file, '${data}' is none`);
+  for (const name of ['channels', 'fit', 'skipCorrupt', 'cache'] as const) {
+    if (given[name] !== undefined && kind !== 'folder')
+      throw new OptionError(`train: --${flagOf(name)} goes only with a folder of images, '${data}' is none`);
+  }
+  if (background !== undefined && kind !== 'folder' && kind !== 'icons')
+    throw new OptionError(`train: --background goes only with a folder of images or an Iconify JSON file, '${data}' is neither`);
   let progress: Progress | undefined;
   const onProgress = (done: number, total: number) => {
     progress ??= new Progress('images', total);
@@ -28,17 +42,35 @@ export async function openData({ data, labels, size, category }: DataOptions, si
   };
   try {
     if (kind === 'icons')
-      return await ImageDataset.icons(data, { size: size ?? defaultSize, categories: category, onProgress, signal });
+      return await ImageDataset.icons(data, { size: size ?? defaultSize, categories: category, background, onProgress, signal });
     if (kind === 'cifar10') {
       if (size !== undefined) throw new OptionError('train: --size does not go with CIFAR-10, which is 32×32');
       return await ImageDataset.cifar10(data, { signal });
     }
-    if (kind === 'folder') return await ImageDataset.folder(data, { size: size ?? defaultSize, onProgress, signal });
+    if (kind === 'folder') return await openFolder(given, { onProgress, signal });
     return await ImageDataset.idx(data, labels, { size, onProgress, signal });
   } finally {
     progress?.stop();
   }
 }
+
+async function openFolder(given: DataOptions, loading: Pick<FolderOptions, 'onProgress' | 'signal'>): Promise<ImageDataset> {
+  const { data, size = defaultSize, channels, fit, background, skipCorrupt, cache } = given;
+  const images = await ImageDataset.folder(data, {
+    size,
+    fit,
+    background,
+    channels: channels && (Number(channels) as 1 | 3 | 4),
+    onCorrupt: skipCorrupt && 'skip',
+    cacheBytes: cache && cache * 2 ** 20,
+    ...loading,
+  });
+  for (const file of images.skipped) console.error(`left out, for it cannot be decoded: ${file}`);
+  return images;
+}
+
+/** skipCorrupt → skip-corrupt */
+const flagOf = (name: string) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 async function kindOf(path: string): Promise<'folder' | 'cifar10' | 'icons' | 'idx'> {
   const found = await stat(path).catch((cause: Error) => {

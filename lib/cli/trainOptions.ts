@@ -1,13 +1,10 @@
 import { type Command, Option } from 'commander';
+import type { DataOptions } from './data.js';
 import type { JsonTarget } from './output.js';
 import { deviceOptions, integer, jsonOption, list, number, size } from './values.js';
 
 /** What `train` is given; names are those of the options of UNet, GaussianDiffusion and Trainer. */
-export interface TrainArguments {
-  data: string;
-  labels?: string;
-  size?: number | [height: number, width: number];
-  category?: string[];
+export interface TrainArguments extends DataOptions {
   output: string;
   resume?: true;
   steps: number;
@@ -93,6 +90,14 @@ export function addTrainOptions(command: Command): Command {
         new Option('--labels <file>', 'IDX file with the labels'),
         new Option('--size <pixels>', 'side, or HEIGHTxWIDTH (default: 32; IDX files: as stored)').argParser(size),
         new Option('--category <names...>', 'only these categories of an Iconify JSON'),
+        choice('--channels <n>', 'of a folder: 3 RGB, 1 grey, 4 with alpha (default: 3)', '3', '1', '4'),
+        choice('--fit <kind>', 'of a folder: centre crop, bars, or stretched (default: cover)', 'cover', 'contain', 'fill'),
+        new Option('--background <colour>', 'of a folder or icons: CSS colour under transparent pixels (default: white)'),
+        new Option('--skip-corrupt', 'of a folder: leave out files that cannot be decoded'),
+        new Option(
+          '--cache <MiB>',
+          'of a folder: memory for decoded images; a larger set is streamed (default: half of all)',
+        ).argParser(integer(0)),
       ],
     ],
     [

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -50,6 +50,20 @@ describe('train', () => {
     expect([model.imageSize, model.config.baseChannels]).toEqual([[8, 8], 8]);
     expect([diffusion.prediction, diffusion.schedule.length]).toEqual(['v', 100]);
     await device.close();
+  });
+
+  test('streams a folder that is larger than --cache; --skip-corrupt names what it leaves out', async () => {
+    const broken = join(pictures, 'light', 'broken.png');
+    writeFileSync(broken, 'no image');
+    const steps = ['--steps', '3', '--json'];
+    const failed = await train('spoiled', ...steps, '--channels', '1', '--cache', '0');
+    expect(failed).toMatchObject({ status: 1, stderr: expect.stringContaining(broken) });
+    const settings = ['--channels', '1', '--fit', 'fill', '--background', 'black', '--skip-corrupt'];
+    const streamed = await train('streamed', ...steps, ...settings, '--cache', '0');
+    expect(streamed.stderr).toContain(`left out, for it cannot be decoded: ${broken}\n`);
+    const whole = await train('whole', ...steps, ...settings);
+    rmSync(broken);
+    expect(JSON.parse(streamed.stdout)).toMatchObject({ step: 3, loss: JSON.parse(whole.stdout).loss });
   });
 
   test('Ctrl-C saves a checkpoint and leaves with status 0', async () => {
