@@ -27,7 +27,7 @@ inline constexpr int kLargeTiles = 2;
 template <int kLinesOfTile>
 struct Tile {
   static constexpr int kLines = kLinesOfTile, kDepth = kSlabDepth, kThreads = 2 * kLines;
-  static constexpr int kBlocks = kLines == 128 ? 2 : 4;            // to fit on a multiprocessor: 128 registers a thread
+  static constexpr int kBlocks = kLines == 128 ? kLargeTiles : 4;  // to fit on a multiprocessor
   static constexpr int kWarpRows = kLines / 2, kWarpColumns = 32;  // of sums
   static constexpr int kM = kWarpRows / 16, kN = kWarpColumns / 8;
   static constexpr int kStages = 4;                                 // slabs of depth in shared memory
