@@ -38,7 +38,7 @@ export class FileSource implements ImageSource {
     this.skipped = parts.skipped;
     this.#parts = parts;
     this.#imageBytes = parts.shape[0] * parts.shape[1] * parts.shape[2];
-    this.#cache = new ImageCache(this.#imageBytes, parts.cacheBytes);
+    this.#cache = new ImageCache(this.length, this.#imageBytes, parts.cacheBytes);
   }
 
   open({ seed, batchSize }: ReadingOptions): ImageReader {

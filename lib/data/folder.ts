@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import * as v from 'valibot';
@@ -39,7 +40,7 @@ export interface FolderOptions extends LoadingOptions {
   /**
    * Memory for decoded images, in bytes. A set that fits is decoded whole; of a larger one as many images are kept as fit, the
    * others are decoded for each use, ahead of it (`data.streamed`). What training sees is the same. Default: half of the memory
-   * that the machine has, or the process may use.
+   * that the machine has, or the process may use. Beyond 4 GiB, the longest array of Node.js 20, sets are streamed in any case.
    */
   cacheBytes?: number;
   /** Batches that are decoded ahead when the set is streamed. Default 2. */
@@ -85,7 +86,7 @@ export async function openFolder(path: string, options: FolderOptions): Promise<
 
   const shape = [...size, channels] as const;
   const imageBytes = shape[0] * shape[1] * shape[2];
-  const whole = listed.length * imageBytes <= cacheBytes;
+  const whole = listed.length * imageBytes <= Math.min(cacheBytes, constants.MAX_LENGTH);
   const values = whole ? allocateImages(owner, [listed.length, ...shape]) : null;
   const corrupt = new Set<number>();
   const decodeOne = async (index: number) => {

@@ -8,10 +8,14 @@ export class ImageCache {
   readonly #imageBytes: number;
   readonly #capacity: number;
   readonly #perChunk: number;
-  readonly #places = new Map<number, number>();
+  /** One more than the place of each image, 0 for none. */
+  readonly #places: Int32Array;
   readonly #chunks: Uint8Array[] = [];
+  #size = 0;
 
-  constructor(imageBytes: number, limitBytes: number) {
+  /** @param count images that there are */
+  constructor(count: number, imageBytes: number, limitBytes: number) {
+    this.#places = new Int32Array(count);
     this.#imageBytes = imageBytes;
     this.#capacity = Math.floor(limitBytes / imageBytes);
     this.#perChunk = Math.max(1, Math.floor(chunkBytes / imageBytes));
@@ -19,22 +23,22 @@ export class ImageCache {
 
   /** Images kept. */
   get size(): number {
-    return this.#places.size;
+    return this.#size;
   }
 
   get(index: number): Uint8Array | undefined {
-    const place = this.#places.get(index);
-    return place === undefined ? undefined : this.#at(place);
+    const place = (this.#places[index] as number) - 1;
+    return place < 0 ? undefined : this.#at(place);
   }
 
   add(index: number, image: Uint8Array): void {
-    const place = this.#places.size;
-    if (place >= this.#capacity || this.#places.has(index)) return;
+    const place = this.#size;
+    if (place >= this.#capacity || this.#places[index] !== 0) return;
     if (place % this.#perChunk === 0) {
       this.#chunks.push(new Uint8Array(Math.min(this.#perChunk, this.#capacity - place) * this.#imageBytes));
     }
     this.#at(place).set(image);
-    this.#places.set(index, place);
+    this.#places[index] = ++this.#size;
   }
 
   #at(place: number): Uint8Array {

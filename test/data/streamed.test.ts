@@ -78,6 +78,12 @@ describe('a folder that is streamed', () => {
     expect(await take(data, some)).toEqual(some.map((step) => expected[step]));
   });
 
+  it('is one that no array could hold, whatever the memory', async () => {
+    const files = Object.fromEntries(names.slice(0, 6).map((name) => [name, 'not looked at yet']));
+    const options = { size: 16384, cacheBytes: Number.MAX_SAFE_INTEGER };
+    expect((await ImageDataset.folder(await folderOf(files), options)).streamed).toBe(true);
+  });
+
   it('serves two readers at a time', async () => {
     const data = await open({ cacheBytes: 5 * imageBytes });
     const both = await Promise.all([take(data, steps), take(data, steps.slice(8))]);
