@@ -116,8 +116,14 @@ function runBenches() {
   return ok;
 }
 
+function complain(message) {
+  console.error(`run.sh: ${message}`);
+  return false;
+}
+
 let ok = true;
 if (options.tests || all) ok = runTests() && ok;
-if (options.sanitizer) ok = runSanitizers(root, stamp, chosen) && ok;
+if (options.sanitizer)
+  ok = (usable('cuda') ? runSanitizers(root, stamp, chosen) : complain('the sanitizers need a CUDA device')) && ok;
 if (options.bench || all) ok = runBenches() && ok;
 process.exit(ok ? 0 : 1);
