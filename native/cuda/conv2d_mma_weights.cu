@@ -115,8 +115,13 @@ struct WriteGradient {
   bool accumulate, wide;
   float* column_sums;  // [parts][phases][columns]; null: not wanted
 
-  DEVICE void operator()(int, int64_t row, int64_t column, Eight& sum) const {
-    float* const to = dweight + row * columns + column;
+  struct Ahead {
+    int64_t row;
+  };
+  DEVICE Eight constants(int64_t) const { return {}; }
+  DEVICE Ahead ahead(int, int64_t row, int64_t) const { return {row}; }
+  DEVICE void operator()(const Ahead& at, int64_t column, const Eight&, Eight& sum) const {
+    float* const to = dweight + at.row * columns + column;
     if (accumulate) add_eight(sum, to, columns - column, wide);
     write_eight(to, sum, columns - column, wide);
   }

@@ -24,15 +24,18 @@ inline bool has_chunks(const void* data, int64_t pitch) {
   return reinterpret_cast<uintptr_t>(data) % sizeof(Chunk) == 0 && pitch % kChunk == 0;
 }
 
+DEVICE void add_eight(Eight& sum, const Chunk& chunk) {
+#pragma unroll
+  for (int i = 0; i < kChunk / 2; ++i) {
+    sum.at[2 * i] += bits_to_float(chunk.words[i] << 16);
+    sum.at[2 * i + 1] += bits_to_float(chunk.words[i] & 0xFFFF0000u);
+  }
+}
+
 // The first `count` (≥ 8: all) of eight elements are added. `wide`: 16 bytes may be read at once.
 DEVICE void add_eight(Eight& sum, const Bf16* from, int64_t count, bool wide) {
   if (wide) {
-    const Chunk chunk = *reinterpret_cast<const Chunk*>(from);
-#pragma unroll
-    for (int i = 0; i < kChunk / 2; ++i) {
-      sum.at[2 * i] += bits_to_float(chunk.words[i] << 16);
-      sum.at[2 * i + 1] += bits_to_float(chunk.words[i] & 0xFFFF0000u);
-    }
+    add_eight(sum, *reinterpret_cast<const Chunk*>(from));
   } else {
 #pragma unroll
     for (int i = 0; i < kChunk; ++i)

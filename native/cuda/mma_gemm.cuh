@@ -19,7 +19,9 @@
 //   exist;
 //                                            the cursor moves on by one slab. wide: chunks are whole and aligned
 // `Write` says what becomes of sums:
-//   write(phase, row, column, eight)   of C, columns in eights; may change them to what the statistics shall see
+//   constants(column)                  what all rows have in common; columns in eights
+//   ahead(phase, row, column)          reads what belongs to eight sums before any of them is written
+//   write(ahead, column, constants, eight)   may change the sums to what the statistics shall see
 //   kStatistics, statistics(…)         whether and where the sums over every 64 rows, and their squares, are wanted
 //   kColumnSums, column_sums           whether and where the sums of B over its depth are wanted
 #pragma once
@@ -63,20 +65,27 @@ DEVICE void write_tile(float* shared, const Write& write, const Partials& partia
   constexpr int kLanes = Tile::kThreads / Tile::kAcross, kRowsOfLane = 64 / kLanes;
   const int thread = threadIdx.x, lane = thread / Tile::kAcross, mine = thread % Tile::kAcross * kChunk;
   const int64_t column = column0 + mine;
+  const Eight constant = write.constants(column);
 #pragma unroll 1
   for (int group = 0; group < Tile::kLines / 64; ++group) {
+    const int64_t first = row0 + 64 * group + lane;
+    typename Write::Ahead ahead[kRowsOfLane] = {};
+    if (!partials.data) {
+#pragma unroll
+      for (int i = 0; i < kRowsOfLane; ++i)
+        if (first + kLanes * i < rows && column < columns) ahead[i] = write.ahead(phase, first + kLanes * i, column);
+    }
     Eight total = {}, squares = {};
-#pragma unroll 1
+#pragma unroll
     for (int i = 0; i < kRowsOfLane; ++i) {
-      const int r = 64 * group + kLanes * i + lane;
-      const int64_t row = row0 + r;
+      const int64_t row = first + kLanes * i;
       if (row >= rows || column >= columns) continue;
-      Eight sum = staged_eight<Tile>(shared, r, mine);
+      Eight sum = staged_eight<Tile>(shared, 64 * group + kLanes * i + lane, mine);
       if (partials.data) {
         write_eight(partials.at(part, phase, row, column), sum, kChunk, true);
         continue;
       }
-      write(phase, row, column, sum);
+      write(ahead[i], column, constant, sum);
       if constexpr (Write::kStatistics) {
 #pragma unroll
         for (int e = 0; e < kChunk; ++e) {
@@ -99,41 +108,6 @@ DEVICE void write_tile(float* shared, const Write& write, const Partials& partia
     }
   }
 }
-
-// Σ over the depth of B's columns, by the blocks of the first row of tiles: out of shared memory, slab by slab, and
-// into it, since registers are short. [2][threads] of four sums.
-template <class Tile>
-struct ColumnSums {
-  static constexpr int kBytes = 2 * Tile::kThreads * 16;
-  FourFloats* sums;
-
-  DEVICE void clear() const { sums[threadIdx.x] = sums[Tile::kThreads + threadIdx.x] = {}; }
-  DEVICE void add(const Chunk* b, int at, int second) const {
-    const Chunk first = b[at], other = b[at + second];
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      FourFloats& sum = sums[half * Tile::kThreads + threadIdx.x];
-      FourFloats four = sum;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const uint32_t x = first.words[2 * half + i], y = other.words[2 * half + i];
-        four.at[2 * i] += bits_to_float(x << 16) + bits_to_float(y << 16);
-        four.at[2 * i + 1] += bits_to_float(x & 0xFFFF0000u) + bits_to_float(y & 0xFFFF0000u);
-      }
-      sum = four;
-    }
-  }
-  // After a barrier.
-  DEVICE void write(float* to, int64_t columns) const {
-    const int column = threadIdx.x;
-    if (column >= Tile::kLines || column >= columns) return;
-    float total = 0;
-#pragma unroll
-    for (int lane = 0; lane < Tile::kThreads / Tile::kAcross; ++lane)
-      total += sums[column / 4 % 2 * Tile::kThreads + lane * Tile::kAcross + column / kChunk].at[column % 4];
-    to[column] = total;
-  }
-};
 
 template <class Tile, bool kWide, class Operands, class Write>
 KERNEL(Tile::kThreads, Tile::kBlocks)

@@ -108,6 +108,41 @@ struct Sums {
   }
 };
 
+// Σ over the depth of B's columns, by the blocks of the first row of tiles: out of shared memory, slab by slab, and
+// into it, since registers are short. [2][threads] of four sums.
+template <class Tile>
+struct ColumnSums {
+  static constexpr int kBytes = 2 * Tile::kThreads * 16;
+  FourFloats* sums;
+
+  DEVICE void clear() const { sums[threadIdx.x] = sums[Tile::kThreads + threadIdx.x] = {}; }
+  DEVICE void add(const Chunk* b, int at, int second) const {
+    const Chunk first = b[at], other = b[at + second];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      FourFloats& sum = sums[half * Tile::kThreads + threadIdx.x];
+      FourFloats four = sum;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const uint32_t x = first.words[2 * half + i], y = other.words[2 * half + i];
+        four.at[2 * i] += bits_to_float(x << 16) + bits_to_float(y << 16);
+        four.at[2 * i + 1] += bits_to_float(x & 0xFFFF0000u) + bits_to_float(y & 0xFFFF0000u);
+      }
+      sum = four;
+    }
+  }
+  // After a barrier.
+  DEVICE void write(float* to, int64_t columns) const {
+    const int column = threadIdx.x;
+    if (column >= Tile::kLines || column >= columns) return;
+    float total = 0;
+#pragma unroll
+    for (int lane = 0; lane < Tile::kThreads / Tile::kAcross; ++lane)
+      total += sums[column / 4 % 2 * Tile::kThreads + lane * Tile::kAcross + column / kChunk].at[column % 4];
+    to[column] = total;
+  }
+};
+
 // Sums in shared memory [kLines][kLines], where lanes that hold them in mma's order and threads that own eight of a
 // row meet: groups of four columns change places, which spreads the eight rows of a store over the banks.
 template <class Tile>

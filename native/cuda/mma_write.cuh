@@ -23,19 +23,36 @@ struct WriteImage {
   int64_t rows = 0;
   bool wide_image = false, wide_channels = false;  // y, y2, residual; bias, shift
 
-  DEVICE void operator()(int phase, int64_t row, int64_t column, Eight& sum) const {
-    const int64_t columns = c1 + c2, left = columns - column, area = static_cast<int64_t>(grid_h) * grid_w;
-    const int64_t sample = step > 1 || shift ? row / area : 0;
-    int64_t pixel = row;
+  struct Ahead {
+    int64_t pixel, sample;  // pixel −1: the row is none
+    Chunk residual;         // where it is read as a whole
+  };
+
+  DEVICE Eight constants(int64_t column) const {
+    Eight sum = {};
+    if (bias && column < c1 + c2) add_eight(sum, bias + column, c1 + c2 - column, wide_channels);
+    return sum;
+  }
+  DEVICE Ahead ahead(int phase, int64_t row, int64_t column) const {
+    const int64_t area = static_cast<int64_t>(grid_h) * grid_w;
+    Ahead at = {row, step > 1 || shift ? row / area : 0, {}};
     if (step > 1) {
-      const int in_grid = static_cast<int>(row - sample * area);
+      const int in_grid = static_cast<int>(row - at.sample * area);
       const int i = in_grid / grid_w * step + phase / step, j = in_grid % grid_w * step + phase % step;
-      if (i >= h || j >= w) return;
-      pixel = (sample * h + i) * w + j;
+      at.pixel = i < h && j < w ? (at.sample * h + i) * w + j : -1;
     }
-    if (bias) add_eight(sum, bias + column, left, wide_channels);
-    if (shift) add_eight(sum, shift + sample * columns + column, left, wide_channels);
-    if (residual) add_eight(sum, residual + pixel * columns + column, left, wide_image);
+    if (residual && wide_image && at.pixel >= 0)
+      at.residual = *reinterpret_cast<const Chunk*>(residual + at.pixel * (c1 + c2) + column);
+    return at;
+  }
+  DEVICE void operator()(const Ahead& at, int64_t column, const Eight& constant, Eight& sum) const {
+    const int64_t columns = c1 + c2, left = columns - column, pixel = at.pixel;
+    if (pixel < 0) return;
+#pragma unroll
+    for (int e = 0; e < kChunk; ++e) sum.at[e] += constant.at[e];
+    if (shift) add_eight(sum, shift + at.sample * columns + column, left, wide_channels);
+    if (residual && wide_image) add_eight(sum, at.residual);
+    if (residual && !wide_image) add_eight(sum, residual + pixel * columns + column, left, false);
     if (f32) {
       write_eight(static_cast<float*>(y) + pixel * columns + column, sum, left, wide_image);
       return;
@@ -77,7 +94,7 @@ finish_kernel(Write write, Partials partials, int64_t rows, int64_t columns) {
 #pragma unroll 4
     for (int part = 0; part < partials.parts; ++part)
       add_eight(sum, partials.at(part, phase, row, column), kChunk, true);
-    write(phase, row, column, sum);
+    write(write.ahead(phase, row, column), column, write.constants(column), sum);
   }
   if (!write.sums) return;
   write_eight(shared + thread * kChunk, sum, kChunk, true);
