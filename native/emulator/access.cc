@@ -15,7 +15,7 @@ void check_atomic(const void* address, size_t bytes) {
     if (!block.owns(address, bytes)) block.check_private(address, bytes, "atomic operation on");
     return;
   }
-  block.check_usable(address, bytes, "atomic operation on");
+  block.check_usable(address, bytes, "atomic operation on", true);
   Races& races = block.races();
   if (!races.watched()) return;
   races.synchronize(address, block.number(), block.published(), block.known());

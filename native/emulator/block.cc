@@ -69,6 +69,7 @@ bool Block::run(const Launch& launch, dim3 index, uint64_t number) {
   current_block = this;
   resume(first, &main_);
   current_block = nullptr;
+  if (faulted_) stacks_.forget_frames();
   if (!faulted_ && !shared_memory_is_intact()) {
     faulted_ = true;
     snprintf(fault_, sizeof fault_, "kernel %s, block (%u, %u, %u): wrote outside its %zu bytes of shared memory",
@@ -94,8 +95,12 @@ void Block::fault(const char* format, ...) {
   vsnprintf(fault_ + n, sizeof fault_ - static_cast<size_t>(n), format, arguments);
   va_end(arguments);
   faulted_ = true;
+  return_to_main();
+}
+
+void Block::return_to_main() {
   void* abandoned;
-  diffusion_emulator_switch(&abandoned, main_);
+  switch_stack(&abandoned, main_, main_stack_, true);
   __builtin_unreachable();
 }
 
@@ -120,18 +125,19 @@ Thread* Block::pick() {
   return warps_[w].threads + lane;
 }
 
-void Block::resume(Thread* next, void** save) {
+void Block::resume(Thread* next, void** save, bool for_good) {
   current_ = next;
   if (next->stack_pointer == nullptr) {
     next->stack = free_stacks_.back();
     free_stacks_.pop_back();
     next->stack_pointer = prepare_fiber(stacks_.top(static_cast<size_t>(next->stack)), &Block::enter);
   }
-  diffusion_emulator_switch(save, next->stack_pointer);
+  switch_stack(save, next->stack_pointer, stacks_.bounds(static_cast<size_t>(next->stack)), for_good);
 }
 
 // Runs threads one after another on this stack, until one that has begun elsewhere is to go on.
 void Block::enter() {
+  begin_fiber();
   Block& block = *current_block;
   for (;;) {
     block.launch_->body(block.launch_->arguments);
@@ -140,14 +146,14 @@ void Block::enter() {
     Thread* next = block.pick();
     if (next == nullptr && block.alive_ > 0)
       block.fault("deadlock: the %d threads that are left all wait", block.alive_);
-    void* abandoned;
-    if (next == nullptr) diffusion_emulator_switch(&abandoned, block.main_);
+    if (next == nullptr) block.return_to_main();
     if (next->stack_pointer == nullptr) {
       next->stack = stack;
       block.current_ = next;
     } else {
       block.free_stacks_.push_back(stack);
-      block.resume(next, &abandoned);
+      void* abandoned;
+      block.resume(next, &abandoned, true);
     }
   }
 }

@@ -86,7 +86,7 @@ class Block {
             bytes <= shared_bytes() - (at - reinterpret_cast<uintptr_t>(shared_)));
   }
   void check_private(const void* address, size_t bytes, const char* what);
-  void check_usable(const void* address, size_t bytes, const char* what);
+  void check_usable(const void* address, size_t bytes, const char* what, bool to_write);
   void check_cells(const int32_t* cells, const void* address, size_t bytes, const char* what, bool written);
   void check_order(int32_t cell, const void* address, size_t bytes, const char* what, bool written);
   Races& races() { return *launch_->races; }
@@ -100,7 +100,8 @@ class Block {
   static void enter();
   void leave();
   void suspend();
-  void resume(Thread* next, void** save);
+  void resume(Thread* next, void** save, bool for_good = false);
+  [[noreturn]] void return_to_main();
   Thread* pick();
   uint32_t random();
   void wake(int warp) { ready_warps_ |= 1u << warp; }
@@ -120,6 +121,7 @@ class Block {
   uint32_t ready_warps_ = 0;
   Thread* current_ = nullptr;
   void* main_ = nullptr;
+  const StackBounds main_stack_ = stack_of_this_thread();
   int alive_ = 0, waiting_ = 0, barrier_line_ = 0;
   uint64_t state_ = 1;
   std::unique_ptr<unsigned char[]> memory_;

@@ -45,9 +45,10 @@ void Block::check_private(const void* address, size_t bytes, const char* what) {
   fault("%s %zu bytes at %p, which is host memory", what, bytes, address);
 }
 
-void Block::check_usable(const void* address, size_t bytes, const char* what) {
-  if (!is_usable(address, bytes))
-    fault("%s %zu bytes at %p, %s", what, bytes, address, describe_address(address).c_str());
+void Block::check_usable(const void* address, size_t bytes, const char* what, bool to_write) {
+  if (is_usable(address, bytes, to_write)) return;
+  fault("%s %zu bytes at %p, %s%s", what, bytes, address, describe_address(address).c_str(),
+        is_usable(address, bytes, false) ? ", which the operation only reads" : "");
 }
 
 void Block::check_cells(const int32_t* cells, const void* address, size_t bytes, const char* what, bool written) {

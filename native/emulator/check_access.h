@@ -8,12 +8,16 @@
 
 namespace diffusion::emulator {
 
-// Whether all bytes lie in one granule or two that are usable so far.
+// Whether all bytes are usable, as far as one look tells.
+template <bool kWrite>
 inline bool quickly_usable(size_t offset, size_t bytes) {
   const size_t last = offset + bytes - 1;
   const uint8_t* usable = device_window.usable;
-  return bytes <= 16 && usable[offset / 8] >= (offset / 8 == last / 8 ? last % 8 + 1 : 8) &&
-         usable[last / 8] > last % 8 && usable[(offset + last) / 16] >= (bytes > 8 ? 8 : 1);
+  const auto at_least = [=](size_t granule, size_t count) {
+    return kWrite ? usable[granule] >= 16 + count : usable[granule] % 16 >= count;
+  };
+  return bytes <= 16 && at_least(offset / 8, offset / 8 == last / 8 ? last % 8 + 1 : 8) &&
+         at_least(last / 8, last % 8 + 1) && at_least((offset + last) / 16, bytes > 8 ? 8 : 1);
 }
 
 // Whether any of the cells belongs to this launch and is not `own`.
@@ -57,8 +61,8 @@ inline void check_access(const void* address, size_t bytes = kBytes) {
     host_access(address);
     return;
   }
-  if (!quickly_usable(offset, bytes)) [[unlikely]]
-    block->check_usable(address, bytes, kWrite ? "writes" : "reads");
+  if (!quickly_usable<kWrite>(offset, bytes)) [[unlikely]]
+    block->check_usable(address, bytes, kWrite ? "writes" : "reads", kWrite);
   if (block->number() == 0) return;
   if constexpr (kBytes > 0) {
     note<kWrite, kBytes>(*block, address, offset);

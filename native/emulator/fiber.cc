@@ -1,5 +1,6 @@
 #include "emulator/fiber.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include <cstring>
@@ -84,6 +85,23 @@ void* prepare_fiber(void* top, void (*entry)()) {
   std::memset(frame, 0, kWords * sizeof(void*));
   frame[kEntry] = reinterpret_cast<void*>(entry);
   return frame;
+}
+
+StackBounds stack_of_this_thread() {
+  pthread_attr_t attributes;
+  void* bottom = nullptr;
+  size_t bytes = 0;
+  if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+    pthread_attr_getstack(&attributes, &bottom, &bytes);
+    pthread_attr_destroy(&attributes);
+  }
+  return {bottom, bytes};
+}
+
+void Stacks::forget_frames() {
+#if defined(__SANITIZE_ADDRESS__)
+  for (size_t i = 0; i < count_; ++i) __asan_unpoison_memory_region(bounds(i).bottom, bounds(i).bytes);
+#endif
 }
 
 Stacks::~Stacks() {

@@ -86,8 +86,7 @@ CUresult map(CUdeviceptr address, size_t bytes, size_t offset, CUmemGenericAlloc
 }
 
 CUresult set_access(CUdeviceptr address, size_t bytes, const CUmemAccessDesc*, size_t) {
-  map_range(to_pointer(address), bytes);
-  begin_life(to_pointer(address), bytes, false);
+  map_range(to_pointer(address), bytes, false);
   return CUDA_SUCCESS;
 }
 
@@ -110,8 +109,7 @@ cudaError_t cudaMalloc(void** address, size_t bytes) {
   if (!take_memory(device, bytes)) return failed(cudaErrorMemoryAllocation);
   void* range = reserve_range(bytes);
   if (range == nullptr) return give_memory(device, bytes), failed(cudaErrorMemoryAllocation);
-  map_range(range, bytes);
-  begin_life(range, bytes, true);
+  map_range(range, bytes, true);
   const std::lock_guard hold(lock());
   ranges().allocated[reinterpret_cast<uintptr_t>(range)] = {bytes, device};
   *address = range;

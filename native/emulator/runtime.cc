@@ -89,7 +89,11 @@ const char* cudaGetErrorName(cudaError_t error) {
     X(cudaErrorStreamCaptureUnsupported)
     X(cudaErrorStreamCaptureInvalidated)
     X(cudaErrorStreamCaptureUnmatched)
+    X(cudaErrorStreamCaptureUnjoined)
+    X(cudaErrorStreamCaptureIsolation)
     X(cudaErrorStreamCaptureImplicit)
+    X(cudaErrorCapturedEvent)
+    X(cudaErrorStreamCaptureWrongThread)
 #undef X
   }
   return "cudaErrorUnknown";

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,27 +36,49 @@ cudaError_t enqueue(cudaStream_t stream, Work work, bool start = false);
 cudaError_t allowed_while_capturing();
 void drain_all();
 
+// In graph.cc, for streams and events that are captured; with the lock.
+void add_to_capture(CUstream_st& stream, Work work);
+void record_in_capture(CUevent_st& event, CUstream_st& stream);
+cudaError_t wait_in_capture(CUstream_st& stream, const CUevent_st& event);
+
 }  // namespace diffusion::emulator
 
 struct CUgraph_st {
-  std::vector<diffusion::emulator::Work> nodes;
+  std::vector<diffusion::emulator::Work> nodes;  // in an order that respects all dependencies
 };
 struct CUgraphExec_st {
   std::vector<diffusion::emulator::Work> nodes;
 };
 
+namespace diffusion::emulator {
+
+// How many nodes of each stream come before something.
+using Clock = std::map<cudaStream_t, size_t>;
+
+// Of a stream, and of those that have joined it by waiting for an event of it.
+struct Capture {
+  CUgraph_st graph;
+  cudaStream_t origin;
+  cudaStreamCaptureMode mode;
+  std::thread::id capturer;
+  bool spoilt = false;
+  std::map<cudaStream_t, Clock> members;
+};
+
+}  // namespace diffusion::emulator
+
 struct CUstream_st {
   std::deque<diffusion::emulator::Work> queue;
   bool started = false;  // somebody waits
   bool busy = false, finished = false;
-  std::unique_ptr<CUgraph_st> capture;
-  cudaStreamCaptureMode mode{};
-  std::thread::id capturer;
-  bool spoilt = false;
+  std::shared_ptr<diffusion::emulator::Capture> capture;
   std::thread thread;
 };
 
 struct CUevent_st {
   std::shared_ptr<bool> done = std::make_shared<bool>(true);
   cudaStream_t stream = nullptr;
+  // When it was last recorded in a capture:
+  std::shared_ptr<diffusion::emulator::Capture> capture;
+  diffusion::emulator::Clock clock;
 };

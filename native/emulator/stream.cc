@@ -48,6 +48,14 @@ void work(CUstream_st& stream) {
   }
 }
 
+// No thread may ask for the state of a stream that is captured, or of an event in a capture.
+cudaError_t refuse_captured(const std::shared_ptr<Capture>& capture, cudaError_t error) {
+  const std::lock_guard hold(lock());
+  if (!capture) return cudaSuccess;
+  capture->spoilt = true;
+  return failed(error);
+}
+
 void drain(std::unique_lock<std::mutex>& hold, CUstream_st& stream) {
   start(stream);
   changed().wait(hold, [&] { return idle(stream); });
@@ -60,7 +68,7 @@ Work unless_faulted(Work action) {
 
 // The fault of a copy or fill that reaches beyond an allocation of the device, or "".
 std::string beyond(const char* call, const void* address, size_t bytes) {
-  if (!on_device(address) || is_usable(address, bytes)) return "";
+  if (!on_device(address) || is_allocated(address, bytes)) return "";
   char text[300];
   snprintf(text, sizeof text, "%s: %zu bytes at %p, %s", call, bytes, address, describe_address(address).c_str());
   return text;
@@ -79,9 +87,10 @@ bool is_true(cudaMemcpyKind kind, const void* to, const void* from) {
 cudaError_t allowed_while_capturing() {
   const std::lock_guard hold(lock());
   for (CUstream_st* stream : streams()) {
-    if (!stream->capture || stream->mode == cudaStreamCaptureModeRelaxed) continue;
-    if (stream->mode == cudaStreamCaptureModeThreadLocal && stream->capturer != std::this_thread::get_id()) continue;
-    stream->spoilt = true;
+    if (!stream->capture || stream->capture->mode == cudaStreamCaptureModeRelaxed) continue;
+    const bool own = stream->capture->capturer == std::this_thread::get_id();
+    if (stream->capture->mode == cudaStreamCaptureModeThreadLocal && !own) continue;
+    stream->capture->spoilt = true;
     return cudaErrorStreamCaptureUnsupported;
   }
   return cudaSuccess;
@@ -98,7 +107,7 @@ cudaError_t enqueue(cudaStream_t stream, Work work, bool start_now) {
   }
   const std::lock_guard hold(lock());
   if (stream->capture) {
-    stream->capture->nodes.push_back(std::move(work));
+    add_to_capture(*stream, std::move(work));
     return cudaSuccess;
   }
   stream->queue.push_back(std::move(work));
@@ -151,6 +160,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
   if (stream == nullptr) return sticky();
+  if (refuse_captured(stream->capture, cudaErrorStreamCaptureUnsupported) != cudaSuccess)
+    return cudaErrorStreamCaptureUnsupported;
   {
     std::unique_lock hold(lock());
     drain(hold, *stream);
@@ -161,6 +172,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
   if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  if (stream != nullptr && refuse_captured(stream->capture, cudaErrorStreamCaptureUnsupported) != cudaSuccess)
+    return cudaErrorStreamCaptureUnsupported;
   const std::lock_guard hold(lock());
   if (stream == nullptr || idle(*stream)) return cudaSuccess;
   start(*stream);
@@ -214,8 +227,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
   {
     const std::lock_guard hold(lock());
-    // Dependencies between streams are not part of the graphs here.
-    if (stream != nullptr && stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+    if (stream != nullptr && stream->capture) {
+      record_in_capture(*event, *stream);
+      return cudaSuccess;
+    }
+    event->capture = nullptr;
     event->done = std::make_shared<bool>(false);
     event->stream = stream;
   }
@@ -229,6 +245,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
+  if (const cudaError_t error = refuse_captured(event->capture, cudaErrorCapturedEvent); error != cudaSuccess)
+    return error;
   {
     std::unique_lock hold(lock());
     if (!*event->done) start(*event->stream);
@@ -238,7 +256,10 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
   if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  if (const cudaError_t error = refuse_captured(event->capture, cudaErrorCapturedEvent); error != cudaSuccess)
+    return error;
   const std::lock_guard hold(lock());
   if (*event->done) return cudaSuccess;
   start(*event->stream);
@@ -247,7 +268,10 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
-  if (stream != nullptr && stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+  {
+    const std::lock_guard hold(lock());
+    if (stream != nullptr && (stream->capture || event->capture)) return failed(wait_in_capture(*stream, *event));
+  }
   return failed(enqueue(stream, [done = event->done, source = event->stream] {
     std::unique_lock hold(lock());
     if (!*done) start(*source);

@@ -1,5 +1,5 @@
-// An access of a kernel to memory that is not there becomes a fault of its thread instead of the end of the process, and
-// an access of the host to device memory a sticky error.
+// An access of a kernel to memory that is not there becomes a fault of its thread instead of the end of the process,
+// and an access of the host to device memory a sticky error.
 #pragma once
 
 namespace diffusion::emulator {

@@ -3,9 +3,11 @@
 #include <cstring>
 
 #include "cases.h"
-#include "emulator/device_memory.h"
+#include "emulator/operands.h"
 
 namespace {
+
+using namespace diffusion::emulator;
 
 constexpr int kThreads = 32, kBlocks = 6, kFloats = kThreads * kBlocks;
 constexpr float kOne = 1;
@@ -75,19 +77,19 @@ cases::Case copied(int from, int to) {
   return on_ones([=](cudaStream_t s, float* x, float* y) { LAUNCH(copy, kBlocks, kThreads, 0, s, x, y, from, to); });
 }
 
-// Two tensors 256 bytes apart in one allocation, as a pool has them; the second begins where the first ends or ended.
-cases::Case in_a_pool(int from, int to, bool freed) {
+// Two tensors side by side in mapped memory, as a pool has them, and a third that is no operand.
+cases::Case in_a_pool(int from, int to, Operand::Use second = Operand::Use::overwrite, bool whole = true) {
   return [=] {
-    constexpr size_t kBytes = kFloats * sizeof(float), kSpace = kBytes + 256;
-    char* slab;
-    cudaMalloc(&slab, 4 * kSpace);
-    diffusion::emulator::end_life(slab, 4 * kSpace);
-    for (size_t i = 0; i < 2; ++i) diffusion::emulator::begin_life(slab + i * kSpace, kBytes, true);
-    cudaMemcpy(slab, ones.data(), kBytes, cudaMemcpyHostToDevice);
-    if (freed) diffusion::emulator::end_life(slab, kBytes);
+    constexpr size_t kBytes = kFloats * sizeof(float);
+    auto* slab = static_cast<char*>(reserve_range(4 * kBytes));
+    map_range(slab, 4 * kBytes, false);
+    for (size_t i = 0; i < 3; ++i) cudaMemcpy(slab + i * kBytes, ones.data(), kBytes, cudaMemcpyHostToDevice);
     auto* x = reinterpret_cast<float*>(slab);
-    auto* y = reinterpret_cast<float*>(slab + kSpace);
-    return cases::compare(y, ones, 0, [=](cudaStream_t s) { LAUNCH(copy, kBlocks, kThreads, 0, s, x, y, from, to); });
+    auto* y = reinterpret_cast<float*>(slab + kBytes);
+    return cases::compare(y, ones, 0, [=](cudaStream_t stream) {
+      const Using operands(stream, {{x, kBytes, Operand::Use::read}, {y, kBytes, second}});
+      LAUNCH(copy, whole ? kBlocks : kBlocks - 1, kThreads, 0, stream, x, y, from, to);
+    });
   };
 }
 
@@ -103,10 +105,11 @@ const cases::Add more = {
     {"write past the end", copied(0, 1)},
     {"write before the start", copied(0, -1)},
     {"read past the end", copied(2, 0)},
-    {"tensors of a pool", in_a_pool(0, 0, false)},
-    {"write past a tensor", in_a_pool(0, 5, false)},
-    {"read past a tensor", in_a_pool(5, 0, false)},
-    {"read of a freed tensor", in_a_pool(0, 0, true)},
+    {"tensors of a pool", in_a_pool(0, 0)},
+    {"write past a tensor", in_a_pool(0, 5)},
+    {"read before a tensor", in_a_pool(-5, 0)},
+    {"write to what is only read", in_a_pool(0, 0, Operand::Use::read)},
+    {"tensor not wholly written", in_a_pool(0, 0, Operand::Use::overwrite, false)},
     {"read of freed memory", freed},
     {"misaligned access", on_ones([](cudaStream_t s, float* x, float* y) { LAUNCH(misaligned, 1, 8, 0, s, x, y); })},
     {"kernel reads host memory",

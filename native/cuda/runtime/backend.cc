@@ -4,6 +4,7 @@
 
 #include "cuda/ops.h"
 #include "cuda/runtime/memory.h"
+#include "cuda/runtime/operands.h"
 #include "cuda/runtime/stream_impl.h"
 
 namespace diffusion::cuda {
@@ -56,6 +57,7 @@ inline constexpr bool kChecksIndices<ReverseStep> = true;
 
 template <class Op>
 void run_one(Stream& stream, void (*function)(Stream&, const Op&), const Op& op) {
+  [[maybe_unused]] const auto use = using_operands(stream, op);
   if constexpr (!kChecksIndices<Op>) return function(stream, op);
   if (stream.impl->capture) {
     record_check(stream, Op::name);

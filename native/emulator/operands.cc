@@ -1,0 +1,21 @@
+#include "emulator/operands.h"
+
+#include "emulator/state.h"
+
+namespace diffusion::emulator {
+
+Using::Using(cudaStream_t stream, std::vector<Operand> operands)
+    : stream_(stream), operands_(std::make_shared<const std::vector<Operand>>(std::move(operands))) {
+  announce(true);
+}
+
+Using::~Using() { announce(false); }
+
+void Using::announce(bool begin) const {
+  enqueue(stream_, [operands = operands_, begin] {
+    begin ? begin_use(*operands) : end_use(*operands);
+    return std::string();
+  });
+}
+
+}  // namespace diffusion::emulator
