@@ -20,7 +20,10 @@ export interface CopyPlace {
   readonly offset: number;
 }
 
-/** A trained tensor and its gradient, both f32. `shape`, `read`, `readGrad` and `write` use PyTorch's layout, `value` and `grad` the engine's. */
+/**
+ * A trained tensor and its gradient, both f32. `shape`, `read`, `readGrad` and `write` use PyTorch's layout, `value` and `grad` the
+ * engine's.
+ */
 export class Parameter {
   readonly name: string;
   /** PyTorch's shape: conv [out, in, kh, kw], linear [out, in]. */

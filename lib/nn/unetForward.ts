@@ -19,8 +19,8 @@ export function embedTime(layers: UNetLayers, config: UNet2DConfig, steps: Tenso
 }
 
 /**
- * The network's way down, through the middle and up: f32 [N, H, W, C] → f32 [N, H, W, K], in `dtype` between. Every output on the way down is kept and read
- * again, as a skip, by the block of the same place on the way up.
+ * The network's way down, through the middle and up: f32 [N, H, W, C] → f32 [N, H, W, K], in `dtype` between. Every output on
+ * the way down is kept and read again, as a skip, by the block of the same place on the way up.
  */
 export function predict(
   layers: UNetLayers,

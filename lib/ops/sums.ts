@@ -5,8 +5,9 @@ import { channelsOf } from './check.js';
 const pixels = 64;
 
 /**
- * Memory for the sums of a convolution's output [N, H, W, K] over each 64 pixels of a sample, Σ y and Σ y²: f32 [N, HW/64, K, 2]. It
- * goes with the output, and the group normalisation that reads that needs no pass for its statistics. Null where 64 does not divide HW.
+ * Memory for the sums of a convolution's output [N, H, W, K] over each 64 pixels of a sample, Σ y and Σ y²: f32
+ * [N, HW/64, K, 2]. It goes with the output, and the group normalisation that reads that needs no pass for its statistics. Null
+ * where 64 does not divide HW.
  */
 export function attachSums(y: Tensor): Tensor | null {
   const { device } = y;

@@ -24,8 +24,9 @@ interface State {
 
 /**
  * Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, in PyTorch's form), clipping by the global norm and
- * an exponential moving average of the weights and their copies in bf16, all in one pass over memory after the norm: two launches for a model whose
- * parameters share their memory. Where the norm is not finite nothing is written, but the step counts for the bias correction.
+ * an exponential moving average of the weights and their copies in bf16, all in one pass over memory after the norm: two
+ * launches for a model whose parameters share their memory. Where the norm is not finite nothing is written, but the step counts
+ * for the bias correction.
  */
 export class AdamW {
   readonly parameters: ReadonlyMap<string, Parameter>;

@@ -11,7 +11,7 @@ import { randomValues } from '../support/values.js';
 /** What bf16 may differ from float32 by, in relative L2: the output, and all gradients together. */
 const limits = { output: 2e-2, gradient: 5e-2 };
 
-/** Of the gradients of all weights and the images as one vector; of tensors of which only every n-th element is on record, an estimate. */
+/** Of the gradients of weights and images as one vector; an estimate where every n-th element of a tensor is on record. */
 function totalError(pass: Pass, one: UNetCase): number {
   const images = golden(one, 'grad_x').values;
   let total = images.reduce((sum, value) => sum + value ** 2, 0);
