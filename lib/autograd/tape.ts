@@ -24,6 +24,8 @@ export class TapeNode {
     readonly inputs: readonly (Edge | null)[],
     readonly saved: readonly Saved[],
     readonly backward: Backward,
+    /** Memory for the gradient of the output, where it should be written if it is new; null for a second one. */
+    readonly place: (() => Tensor | null) | null = null,
   ) {}
 
   free(): void {

@@ -41,14 +41,20 @@ export class ParameterStore {
   #flatGrads: Tensor | null = null;
   readonly #gradViews: Tensor[] = [];
 
-  private constructor(device: Device, declarations: readonly Parameters<Declare>[], seed: number | null) {
-    const layout = new Map<string, Place>();
+  private constructor(
+    device: Device,
+    declarations: readonly Parameters<Declare>[],
+    seed: number | null,
+    comesFirst: (name: string) => boolean,
+  ) {
+    const layout = new Map(declarations.map(([name, shape]) => [name, { offset: 0, size: sizeOf(shape) }]));
     let total = 0;
-    for (const [name, shape] of declarations) {
-      const size = sizeOf(shape);
-      layout.set(name, { offset: total, size });
-      total += Math.ceil(size / alignment) * alignment;
-    }
+    for (const first of [true, false])
+      for (const [name, place] of layout)
+        if (comesFirst(name) === first) {
+          place.offset = total;
+          total += Math.ceil(place.size / alignment) * alignment;
+        }
     this.device = device;
     this.layout = layout;
     this.flatValues = device.outsideRecording(() => device.zeros([total]));
@@ -61,14 +67,20 @@ export class ParameterStore {
   /**
    * Runs `network` twice: first to learn what it declares, then with the parameters in place; what it returns then is the result.
    * Initial values are a function of `seed` and the parameter's place in the order of declaration; with null all are zero.
+   * In memory those that `comesFirst` names lie before the others.
    */
-  static build<T>(device: Device, seed: number | null, network: (declare: Declare) => T): { store: ParameterStore; network: T } {
+  static build<T>(
+    device: Device,
+    seed: number | null,
+    network: (declare: Declare) => T,
+    comesFirst: (name: string) => boolean = () => false,
+  ): { store: ParameterStore; network: T } {
     const declarations: Parameters<Declare>[] = [];
     network((...declaration) => {
       declarations.push(declaration);
       return undefined as unknown as Parameter;
     });
-    const store = new ParameterStore(device, declarations, seed);
+    const store = new ParameterStore(device, declarations, seed, comesFirst);
     return { store, network: network((name) => store.parameters.get(name) as Parameter) };
   }
 

@@ -9,6 +9,7 @@ import { boolean, checkPath, parseOptions, string } from '../options.js';
 import { type Seed, snapshotSeed, toRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import { ParameterStore } from './parameters.js';
+import { isTimeProjection, TimeProjections } from './timeProjections.js';
 import type { UNet2DConfig } from './unetConfig.js';
 import { embedTime, predict } from './unetForward.js';
 import { checkImages, labelTensor, type ModelLabels, type ModelTimesteps, timestepTensor } from './unetInputs.js';
@@ -61,6 +62,7 @@ export class UNet {
   /** @internal */
   readonly store: ParameterStore;
   readonly #layers: UNetLayers;
+  readonly #timeProjections: TimeProjections;
   #disposed = false;
 
   /**
@@ -81,9 +83,10 @@ export class UNet {
       ({ seed, zeroInit } = checked);
     }
     const layers = (declare: Parameters<typeof unetLayers>[0]) => unetLayers(declare, this.architecture, zeroInit);
-    const { store, network } = ParameterStore.build(device, seed, layers);
+    const { store, network } = ParameterStore.build(device, seed, layers, isTimeProjection);
     this.store = store;
     this.#layers = network;
+    this.#timeProjections = new TimeProjections(store, network);
   }
 
   /**
@@ -172,7 +175,7 @@ export class UNet {
         const classes = labelTensor(device, architecture, labels, batch);
         const dropout = train && architecture.dropout > 0 ? architecture.dropout : 0;
         const random = dropout > 0 ? { dropout, seed: seed ?? snapshotSeed(device) } : {};
-        const time = embedTime(this.#layers, architecture, steps, classes);
+        const time = this.#timeProjections.of(embedTime(this.#layers, architecture, steps, classes));
         return predict(this.#layers, architecture, this.dtype, images, time, random);
       });
     return train ? run() : noGrad(run);
@@ -201,6 +204,7 @@ export class UNet {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#timeProjections.dispose();
     this.store.dispose();
   }
 

@@ -6,7 +6,8 @@ import { groupNorm } from '../ops/groupNorm.js';
 import { cast } from '../ops/layout.js';
 import type { Seed } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import { attention, down, residual, timeEmbedding, up } from './blocks/index.js';
+import { attention, down, timeEmbedding, up } from './blocks/index.js';
+import { projectedResidual } from './blocks/residual.js';
 import type { UNet2DConfig } from './unetConfig.js';
 import type { AttentionLayer, Block, ResidualLayer, UNetLayers } from './unetLayers.js';
 
@@ -27,14 +28,14 @@ export function predict(
   config: UNet2DConfig,
   dtype: FloatType,
   images: Tensor,
-  time: Tensor,
+  time: ReadonlyMap<ResidualLayer, Tensor>,
   random: { dropout?: number; seed?: Seed },
 ): Tensor {
   const { convIn, middle, normOut, convOut } = layers;
   const { center_input_sample, downsample_padding, norm_num_groups: groups, norm_eps: eps } = config;
   const { device } = images;
-  const resnet = (x: Tensor, { weights, options }: ResidualLayer, skip?: Tensor) =>
-    residual(x, weights, { ...options, ...random, time, skip });
+  const resnet = (x: Tensor, layer: ResidualLayer, skip?: Tensor) =>
+    projectedResidual(x, layer.weights, { ...layer.options, ...random, skip }, time.get(layer) as Tensor);
   const attend = (x: Tensor, layer: AttentionLayer | null) => (layer ? attention(x, layer.weights, layer.options) : x);
   const run = (x: Tensor, { residual, attention }: Block, skip?: Tensor) =>
     device.scope(() => attend(resnet(x, residual, skip), attention));

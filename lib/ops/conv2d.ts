@@ -13,7 +13,7 @@ import {
   optionalTensor,
   type TensorLike,
 } from './check.js';
-import { weightGradients } from './gradients.js';
+import { resultTarget, weightGradients } from './gradients.js';
 import { convert } from './layout.js';
 import { checkBoolean, checkInteger, checkNames } from './options.js';
 import { attachSums } from './sums.js';
@@ -115,7 +115,7 @@ function backwardOf(
     );
     let dshift: Tensor | null = null;
     if (shiftEdge) {
-      dshift = device.empty([dy.shape[0] as number, dy.shape[3] as number], 'f32');
+      dshift = resultTarget(device, shiftEdge, [dy.shape[0] as number, dy.shape[3] as number]);
       device.native.sumPixels(dy.handle, dshift.handle);
     }
     return [dxEdge ? dx : null, dskipEdge ? dskip : null, dweight, dbias, dshift, residualEdge ? dy : null];

@@ -27,6 +27,12 @@ function freshTarget(device: Device, shape: readonly number[]): GradientTarget {
   return { tensor, accumulate: false, result: tensor };
 }
 
+/** Memory for a new f32 gradient of an input that had `edge`: where it is wanted, or anywhere. The backward function returns it. */
+export function resultTarget(device: Device, edge: Edge | null | undefined, shape: readonly number[]): Tensor {
+  const place = edge && !(edge instanceof Parameter) ? edge.place?.() : null;
+  return place ?? device.empty(shape, 'f32');
+}
+
 /**
  * Two targets of one native call, which has a single `accumulate`: when only one of them holds something to add to, the other
  * is filled with zeros.

@@ -14,7 +14,7 @@ import {
   type TensorLike,
 } from './check.js';
 import { draw, drawAgain } from './draw.js';
-import { gradientTargets } from './gradients.js';
+import { gradientTargets, resultTarget } from './gradients.js';
 import { checkBoolean, checkInteger, checkNames, checkProbability } from './options.js';
 import { sumsOf } from './sums.js';
 
@@ -110,7 +110,7 @@ function backwardOf(
     const [input, weight, bias] = [x as Tensor, gamma as Tensor, beta as Tensor];
     const dx = device.empty(input.shape, input.dtype);
     const dskip = skip ? device.empty(skip.shape, skip.dtype) : null;
-    const dscaleShift = scaleShift ? device.empty(scaleShift.shape, 'f32') : null;
+    const dscaleShift = scaleShift ? resultTarget(device, scaleShiftEdge, scaleShift.shape) : null;
     const { first, second, accumulate } = gradientTargets(
       device,
       [gammaEdge ?? null, betaEdge ?? null],

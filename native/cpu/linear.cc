@@ -1,8 +1,6 @@
 #include "core/ops/linear.h"
 
-#include <algorithm>
-
-#include "cpu/matmul.h"
+#include "cpu/linear.h"
 #include "cpu/ops.h"
 #include "cpu/runtime/primitives.h"
 
@@ -16,32 +14,6 @@ int64_t rows_per_sample(const View& x) { return x.rank < 2 ? 1 : x.rows() / x.sh
 Convolution pointwise(const View& x, int64_t c, int64_t k) {
   const int64_t n = x.shape[0], l = rows_per_sample(x);
   return {n, l, 1, c, l, 1, k, 1, 1, c, 1, 0, 0, 0, 0};
-}
-
-// to [K, C] = from [C, K] transposed.
-void transpose(const Stream& stream, const float* from, int64_t c, int64_t k, float* to) {
-  parallel_for(stream, (k + kStrip - 1) / kStrip, grain_of(c * kStrip), [=](int64_t begin, int64_t end) {
-    for (int64_t first = begin * kStrip; first < std::min(end * kStrip, k); first += kStrip)
-      transpose_strip(from + first, k, c, std::min(kStrip, k - first), to + first * c, c);
-  });
-}
-
-// sum[k] (+)= Σ_m x[m, k], in blocks of rows so that long columns keep their precision.
-void sum_rows(const Stream& stream, const float* x, int64_t m, int64_t k, bool accumulate, float* sum) {
-  constexpr int64_t kColumns = 32, kRows = 64;
-  parallel_for(stream, (k + kColumns - 1) / kColumns, grain_of(m * kColumns), [=](int64_t begin, int64_t end) {
-    for (int64_t k0 = begin * kColumns; k0 < std::min(end * kColumns, k); k0 += kColumns) {
-      const int64_t columns = std::min(kColumns, k - k0);
-      float total[kColumns] = {};
-      for (int64_t m0 = 0; m0 < m; m0 += kRows) {
-        float part[kColumns] = {};
-        for (int64_t row = m0; row < std::min(m0 + kRows, m); ++row)
-          for (int64_t i = 0; i < columns; ++i) part[i] += x[row * k + k0 + i];
-        for (int64_t i = 0; i < columns; ++i) total[i] += part[i];
-      }
-      for (int64_t i = 0; i < columns; ++i) sum[k0 + i] = accumulate ? sum[k0 + i] + total[i] : total[i];
-    }
-  });
 }
 
 }  // namespace

@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/view.h"
 #include "cuda/quad.cuh"
 #include "cuda/runtime/stream.h"
 #include "cuda/simt.h"
@@ -30,7 +31,7 @@ inline constexpr int kTile = 64, kSlab = 16, kGemmThreads = 256;
 inline constexpr int kPitch = kTile + 4;  // keeps 16-byte alignment and spreads transposed writes over the banks
 inline constexpr int kTermsOfPart = 512;
 
-inline bool can_be_wide(const void* data, int64_t pitch) {
+DIFFUSION_HD bool can_be_wide(const void* data, int64_t pitch) {
   return reinterpret_cast<uintptr_t>(data) % sizeof(Quad) == 0 && pitch % 4 == 0;
 }
 
@@ -139,15 +140,13 @@ DEVICE typename Source::Cursor begin_slab(const Source& source, int64_t line, in
                         : source.begin(line + thread % 16 * 4, depth + thread / 16, end);
 }
 
-// grid: x tiles of C, columns fastest (neighbours share rows of A); z parts of the depth, `span` each.
-template <class A, class B, class Write>
-KERNEL(kGemmThreads)
-gemm_kernel(A a, B b, Write write, int64_t rows, int64_t columns, int64_t depth, int64_t span) {
-  DYN_SMEM(float, shared);  // [2][A, B][kSlab][kPitch]
+inline constexpr size_t kGemmShared = 4 * kSlab * kPitch * sizeof(float);  // [2][A, B][kSlab][kPitch]
+
+// Thread's four rows and columns of the tile of C that begins at (row0, column0): total += Σ over first … end − 1.
+template <class A, class B>
+DEVICE void add_tile(float* shared, const A& a, const B& b, int64_t row0, int64_t column0, int64_t first, int64_t end,
+                     Quad (&total)[4]) {
   constexpr int kSize = kSlab * kPitch;
-  const int64_t tile = blockIdx.x, across = (columns + kTile - 1) / kTile;
-  const int64_t row0 = tile / across * kTile, column0 = tile % across * kTile;
-  const int64_t first = blockIdx.z * span, end = first + span < depth ? first + span : depth;
   const int slabs = static_cast<int>((end - first + kSlab - 1) / kSlab);
   const int i0 = threadIdx.x / 16 * 4, j0 = threadIdx.x % 16 * 4;
 
@@ -157,7 +156,7 @@ gemm_kernel(A a, B b, Write write, int64_t rows, int64_t columns, int64_t depth,
   store_slab<B::kAlong>(shared + kSize, b.next(b_at));
   __syncthreads();
 
-  Quad total[4] = {}, part[4] = {};
+  Quad part[4] = {};
   for (int slab = 0; slab < slabs; ++slab) {
     const float* const now = shared + slab % 2 * 2 * kSize;
     Quad a_next, b_next;
@@ -190,7 +189,19 @@ gemm_kernel(A a, B b, Write write, int64_t rows, int64_t columns, int64_t depth,
     }
     __syncthreads();
   }
+}
 
+// grid: x tiles of C, columns fastest (neighbours share rows of A); z parts of the depth, `span` each.
+template <class A, class B, class Write>
+KERNEL(kGemmThreads)
+gemm_kernel(A a, B b, Write write, int64_t rows, int64_t columns, int64_t depth, int64_t span) {
+  DYN_SMEM(float, shared);
+  const int64_t tile = blockIdx.x, across = (columns + kTile - 1) / kTile;
+  const int64_t row0 = tile / across * kTile, column0 = tile % across * kTile;
+  const int64_t first = blockIdx.z * span, end = first + span < depth ? first + span : depth;
+  const int i0 = threadIdx.x / 16 * 4, j0 = threadIdx.x % 16 * 4;
+  Quad total[4] = {};
+  add_tile(shared, a, b, row0, column0, first, end, total);
   if (column0 + j0 >= columns) return;
 #pragma unroll
   for (int i = 0; i < 4; ++i)
@@ -207,8 +218,8 @@ template <class A, class B, class Write>
 void gemm(Stream& stream, const char* operation, const A& a, const B& b, const Write& write, int64_t rows,
           int64_t columns, int64_t depth, int64_t parts = 1, int64_t span = INT64_MAX / 2) {
   const dim3 grid(static_cast<unsigned>(gemm_tiles(rows, columns)), 1, static_cast<unsigned>(parts));
-  LAUNCH((gemm_kernel<A, B, Write>), grid, dim3(kGemmThreads), 4 * kSlab * kPitch * sizeof(float), stream.handle, a, b,
-         write, rows, columns, depth, span);
+  LAUNCH((gemm_kernel<A, B, Write>), grid, dim3(kGemmThreads), kGemmShared, stream.handle, a, b, write, rows, columns,
+         depth, span);
   check_launch(operation);
 }
 

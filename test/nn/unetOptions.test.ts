@@ -128,7 +128,7 @@ eachDevice((_id, open) => {
     const { layout, flatValues, parameters } = model.store;
     const flat = (await flatValues.read()) as Float32Array;
     let end = 0;
-    for (const [name, { offset, size }] of layout) {
+    for (const [name, { offset, size }] of [...layout].sort((a, b) => a[1].offset - b[1].offset)) {
       expect(offset % 16, name).toBe(0);
       expect(offset).toBeGreaterThanOrEqual(end);
       expect(flat.subarray(end, offset).every((value) => value === 0)).toBe(true);

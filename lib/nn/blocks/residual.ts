@@ -56,14 +56,28 @@ const names = ['groups', 'eps', 'skip', 'time', 'timeEmbedding', 'dropout', 'see
 export function residual(x: TensorLike, weights: ResidualWeights, options: ResidualOptions): Tensor {
   checkWeights('residual', weights, ['norm1', 'conv1', 'norm2', 'conv2'], ['timeProjection', 'shortcut']);
   checkNames('residual', options, names);
-  const { groups, eps = 1e-5, skip, time, timeEmbedding = 'add', dropout = 0, seed, stream, outputScale = 1 } = options;
-  const { norm1, conv1, timeProjection, norm2, conv2, shortcut } = weights;
+  const { skip, time, timeEmbedding = 'add' } = options;
+  const { timeProjection, shortcut } = weights;
   if (timeEmbedding !== 'add' && timeEmbedding !== 'scaleShift')
     throw new OptionError(`residual: option 'timeEmbedding' must be 'add' or 'scaleShift', got ${show(timeEmbedding)}`);
   if (!time !== !timeProjection) throw new OptionError('residual: option time and weights.timeProjection come together');
   if (skip && !shortcut) throw new OptionError('residual: weights.shortcut is needed with a skip');
   return asFloat('residual', 'x', x).device.scope(() => {
     const projected = time && timeProjection ? linear(time, timeProjection.weight, { bias: timeProjection.bias }) : null;
+    return projectedResidual(x, weights, options, projected);
+  });
+}
+
+/** The block behind the projection of time: `projected` [N, K], or [N, 2K] for 'scaleShift', stands for `options.time`. @internal */
+export function projectedResidual(
+  x: TensorLike,
+  weights: ResidualWeights,
+  options: ResidualOptions,
+  projected: Tensor | null,
+): Tensor {
+  const { groups, eps = 1e-5, skip, timeEmbedding = 'add', dropout = 0, seed, stream, outputScale = 1 } = options;
+  const { norm1, conv1, norm2, conv2, shortcut } = weights;
+  return asFloat('residual', 'x', x).device.scope(() => {
     const [shift, scaleShift] = timeEmbedding === 'add' ? [projected, null] : [null, projected];
     const first = groupNorm(x, norm1.weight, norm1.bias, { groups, eps, silu: true, skip });
     const hidden = conv2d(first, conv1.weight, { bias: conv1.bias, padding: 1, shift, statistics: true });

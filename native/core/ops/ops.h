@@ -9,52 +9,56 @@
 #include "core/ops/group_norm.h"
 #include "core/ops/layout.h"
 #include "core/ops/linear.h"
+#include "core/ops/linear_group.h"
 #include "core/ops/process.h"
 #include "core/ops/random.h"
 #include "core/ops/reduce.h"
 #include "core/ops/upsample.h"
 
-#define DIFFUSION_OPS(X)                            \
-  X(Conv2d, conv2d)                                 \
-  X(Conv2dBackwardData, conv2d_backward_data)       \
-  X(Conv2dBackwardWeights, conv2d_backward_weights) \
-  X(Linear, linear)                                 \
-  X(LinearBackwardData, linear_backward_data)       \
-  X(LinearBackwardWeights, linear_backward_weights) \
-  X(GroupNorm, group_norm)                          \
-  X(GroupNormBackward, group_norm_backward)         \
-  X(Attention, attention)                           \
-  X(AttentionBackward, attention_backward)          \
-  X(Silu, silu)                                     \
-  X(SiluBackward, silu_backward)                    \
-  X(Add, add)                                       \
-  X(Mul, mul)                                       \
-  X(Scale, scale)                                   \
-  X(Dropout, dropout)                               \
-  X(Fill, fill)                                     \
-  X(Cast, cast)                                     \
-  X(Permute, permute)                               \
-  X(Concat, concat)                                 \
-  X(Split, split)                                   \
-  X(Upsample, upsample)                             \
-  X(UpsampleBackward, upsample_backward)            \
-  X(TimestepEmbedding, timestep_embedding)          \
-  X(Embedding, embedding)                           \
-  X(EmbeddingBackward, embedding_backward)          \
-  X(Noising, noising)                               \
-  X(Blend, blend)                                   \
-  X(Gather, gather)                                 \
-  X(ReverseStep, reverse_step)                      \
-  X(Mean, mean)                                     \
-  X(MeanBackward, mean_backward)                    \
-  X(SumPixels, sum_pixels)                          \
-  X(MseLoss, mse_loss)                              \
-  X(MseLossBackward, mse_loss_backward)             \
-  X(RandomNormal, random_normal)                    \
-  X(RandomUniform, random_uniform)                  \
-  X(RandomIntegers, random_integers)                \
-  X(AdvanceSeed, advance_seed)                      \
-  X(GradientNorm, gradient_norm)                    \
+#define DIFFUSION_OPS(X)                                       \
+  X(Conv2d, conv2d)                                            \
+  X(Conv2dBackwardData, conv2d_backward_data)                  \
+  X(Conv2dBackwardWeights, conv2d_backward_weights)            \
+  X(Linear, linear)                                            \
+  X(LinearBackwardData, linear_backward_data)                  \
+  X(LinearBackwardWeights, linear_backward_weights)            \
+  X(LinearGroup, linear_group)                                 \
+  X(LinearGroupBackwardData, linear_group_backward_data)       \
+  X(LinearGroupBackwardWeights, linear_group_backward_weights) \
+  X(GroupNorm, group_norm)                                     \
+  X(GroupNormBackward, group_norm_backward)                    \
+  X(Attention, attention)                                      \
+  X(AttentionBackward, attention_backward)                     \
+  X(Silu, silu)                                                \
+  X(SiluBackward, silu_backward)                               \
+  X(Add, add)                                                  \
+  X(Mul, mul)                                                  \
+  X(Scale, scale)                                              \
+  X(Dropout, dropout)                                          \
+  X(Fill, fill)                                                \
+  X(Cast, cast)                                                \
+  X(Permute, permute)                                          \
+  X(Concat, concat)                                            \
+  X(Split, split)                                              \
+  X(Upsample, upsample)                                        \
+  X(UpsampleBackward, upsample_backward)                       \
+  X(TimestepEmbedding, timestep_embedding)                     \
+  X(Embedding, embedding)                                      \
+  X(EmbeddingBackward, embedding_backward)                     \
+  X(Noising, noising)                                          \
+  X(Blend, blend)                                              \
+  X(Gather, gather)                                            \
+  X(ReverseStep, reverse_step)                                 \
+  X(Mean, mean)                                                \
+  X(MeanBackward, mean_backward)                               \
+  X(SumPixels, sum_pixels)                                     \
+  X(MseLoss, mse_loss)                                         \
+  X(MseLossBackward, mse_loss_backward)                        \
+  X(RandomNormal, random_normal)                               \
+  X(RandomUniform, random_uniform)                             \
+  X(RandomIntegers, random_integers)                           \
+  X(AdvanceSeed, advance_seed)                                 \
+  X(GradientNorm, gradient_norm)                               \
   X(AdamW, adamw)
 
 namespace diffusion {
