@@ -18,3 +18,15 @@ export async function forEachInSlices(count: number, body: (index: number) => vo
     body(index);
   }
 }
+
+/** For work whose pieces wait for what is often there at once: such waiting alone does not let the event loop turn. */
+export class Slices {
+  #end = 0;
+
+  /** Returns to the event loop if that has not happened here for about 2 ms. */
+  async next(): Promise<void> {
+    if (performance.now() < this.#end) return;
+    await nextTurn();
+    this.#end = performance.now() + sliceMilliseconds;
+  }
+}

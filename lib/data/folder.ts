@@ -102,13 +102,13 @@ export async function openFolder(path: string, options: FolderOptions): Promise<
   if (corrupt.size === listed.length)
     throw new DatasetError(`${owner}: none of the ${listed.length} images in ${path} is readable`);
 
-  const files = listed.filter((_, index) => !corrupt.has(index));
-  const found = {
-    shape,
-    classNames,
-    labels: classNames && Int32Array.from(files, (file) => classOf.get(topFolder(file)) as number),
-    skipped: listed.filter((_, index) => corrupt.has(index)).map((file) => join(path, file)),
-  };
+  const files = corrupt.size === 0 ? listed : listed.filter((_, index) => !corrupt.has(index));
+  const skipped = [...corrupt].sort((a, b) => a - b).map((index) => join(path, listed[index] as string));
+  const labels = classNames && new Int32Array(files.length);
+  await forEachInSlices(labels ? files.length : 0, (index) => {
+    (labels as Int32Array)[index] = classOf.get(topFolder(files[index] as string)) as number;
+  });
+  const found = { shape, classNames, labels, skipped };
   const description = { shape, background, fit, classNames };
   const fingerprint = () => fingerprintFiles(owner, path, files, description);
   if (!values) {

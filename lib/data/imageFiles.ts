@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
-import { open, readdir, realpath, stat } from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { open, opendir, realpath, stat } from 'node:fs/promises';
 import { extname, join, sep } from 'node:path';
 import { DatasetError, FileFormatError } from '../errors.js';
-import { forEachInSlices } from '../slices.js';
+import { forEachInSlices, Slices } from '../slices.js';
 import { forEachConcurrent } from './concurrent.js';
 import { reason } from './images.js';
+import { sortedInSlices } from './sortedInSlices.js';
 
 /** Extensions of the files that are taken for images. */
 export const imageExtensions = ['.png', '.jpg', '.jpeg', '.webp', '.gif', '.avif', '.tif', '.tiff', '.svg'];
@@ -13,6 +15,7 @@ const known = new Set(imageExtensions);
 /** The relative paths of the images under a folder, sorted by name at each level. Throws FileFormatError naming a folder. */
 export async function listImages(owner: string, root: string): Promise<string[]> {
   const files: string[] = [];
+  const slices = new Slices();
   // `above` guards against link cycles.
   const walk = async (folder: string, above: readonly string[]): Promise<void> => {
     const here = join(root, folder);
@@ -20,6 +23,7 @@ export async function listImages(owner: string, root: string): Promise<string[]>
     const real = await realpath(here);
     if (above.includes(real)) return;
     for (const entry of entries) {
+      await slices.next();
       const name = join(folder, entry.name);
       const isImage = known.has(extname(entry.name).toLowerCase());
       if (await isFolder(join(root, name), entry)) await walk(name, [...above, real]);
@@ -47,7 +51,10 @@ export async function classFolders(
   files: readonly string[],
   required: boolean,
 ): Promise<string[] | null> {
-  const found = new Set(files.map(topFolder));
+  const found = new Set<string>();
+  await forEachInSlices(files.length, (index) => {
+    found.add(topFolder(files[index] as string));
+  });
   if (found.has('')) {
     const stray = files.find((file) => topFolder(file) === '') as string;
     if (required) throw new DatasetError(`${owner}: ${join(root, stray)} lies in no class folder, but 'labels' is true`);
@@ -91,10 +98,10 @@ async function digestFile(owner: string, path: string, name: string): Promise<Bu
   try {
     const file = await open(path);
     try {
-      const { size } = await file.stat();
-      const head = Buffer.alloc(Math.min(size, endBytes));
-      const tail = Buffer.alloc(Math.min(size - head.length, endBytes));
-      await file.read(head, 0, head.length, 0);
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(endBytes), 0, endBytes, 0);
+      const head = buffer.subarray(0, bytesRead);
+      const size = bytesRead < endBytes ? bytesRead : (await file.stat()).size;
+      const tail = Buffer.alloc(Math.min(size - bytesRead, endBytes));
       if (tail.length > 0) await file.read(tail, 0, tail.length, size - tail.length);
       return createHash('sha256').update(JSON.stringify({ name, size })).update(head).update(tail).digest();
     } finally {
@@ -114,10 +121,13 @@ async function isFolder(path: string, entry: { isDirectory(): boolean; isSymboli
   );
 }
 
-async function visibleEntries(owner: string, folder: string) {
+async function visibleEntries(owner: string, folder: string): Promise<Dirent[]> {
   try {
-    const entries = await readdir(folder, { withFileTypes: true });
-    return entries.filter((entry) => !entry.name.startsWith('.')).sort((a, b) => (a.name < b.name ? -1 : 1));
+    const entries: Dirent[] = [];
+    for await (const entry of await opendir(folder, { bufferSize: 512 })) {
+      if (!entry.name.startsWith('.')) entries.push(entry);
+    }
+    return await sortedInSlices(entries, (a, b) => (a.name < b.name ? -1 : 1));
   } catch (cause) {
     throw new FileFormatError(`${owner}: cannot read folder ${folder}: ${reason(cause)}`, { cause });
   }

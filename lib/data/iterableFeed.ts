@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DatasetError } from '../errors.js';
 import { show } from '../options.js';
+import { Slices } from '../slices.js';
 import { type ImageItem, type ImageIterable, type ImageIterableSource, isIterable, owner } from './imageIterable.js';
 import { reason } from './images.js';
 import type { Entry, Feed } from './prefetchReader.js';
@@ -61,11 +61,8 @@ export class IterableFeed implements Feed {
       this.#epoch = Math.floor(position / length);
       left = position % length;
     }
-    for (let sliceEnd = 0; left > 0; left--) {
-      if (performance.now() > sliceEnd) {
-        await nextTurn();
-        sliceEnd = performance.now() + 2;
-      }
+    for (const slices = new Slices(); left > 0; left--) {
+      await slices.next();
       await this.#next();
     }
   }

@@ -1,7 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
-
-/** Longest stretch of work between two turns of the event loop, in milliseconds. */
-const sliceMilliseconds = 2;
+import { Slices } from '../slices.js';
 
 /**
  * Loads the entries of a stream before they are asked for: they are begun in the order of their positions, a few at a time, and
@@ -12,13 +9,14 @@ export class LookAhead<T> {
   readonly #load: (position: number) => Promise<T>;
   readonly #workers: number;
   readonly #loads = new Map<number, Promise<T>>();
+  /** Entries that are there at once would keep the event loop from turning. */
+  readonly #slices = new Slices();
   #taken: number;
   #next: number;
   #limit: number;
   #running = 0;
   #stopped = false;
   #begun: (() => void) | undefined;
-  #sliceEnd = 0;
 
   /**
    * @param first position of the first entry
@@ -38,7 +36,7 @@ export class LookAhead<T> {
    */
   async next(limit: number, signal?: AbortSignal): Promise<T> {
     const position = this.#taken++;
-    await this.#endSlice();
+    await this.#slices.next();
     this.#limit = Math.max(this.#limit, limit, position + 1);
     while (this.#running < this.#workers && this.#next < this.#limit && !this.#stopped) void this.#work();
     while (!this.#loads.has(position)) {
@@ -68,16 +66,9 @@ export class LookAhead<T> {
       await load.catch(() => {
         this.#stopped = true;
       });
-      await this.#endSlice();
+      await this.#slices.next();
     }
     this.#running--;
-  }
-
-  /** Lets the event loop turn where it is time: entries that are there at once would keep it from turning. */
-  async #endSlice(): Promise<void> {
-    if (performance.now() < this.#sliceEnd) return;
-    await nextTurn();
-    this.#sliceEnd = performance.now() + sliceMilliseconds;
   }
 }
 
