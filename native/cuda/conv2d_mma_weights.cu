@@ -180,8 +180,7 @@ void conv2d_backward_weights_bf16(Stream& stream, const Conv2dBackwardWeights& o
                     g.n * g.oh * g.ow,
                     {}};
   const bool aligned = operands.image.wide && operands.wide_dy, folded = aligned && can_fold(op, g);
-  const bool wide =
-      aligned && (folded || !op.upsample) && g.n * g.h * g.w <= UINT32_MAX && operands.pixels <= UINT32_MAX;
+  const bool wide = aligned && (folded || !op.upsample) && std::max(g.n * g.h * g.w, operands.pixels) <= UINT32_MAX;
   if (folded) {
     operands.image = image_of(op.x, op.x2, i(g.h / 2), i(g.w / 2), false);
     operands.r = operands.s = operands.steps = 2;

@@ -177,15 +177,16 @@ inline int64_t tiles_of(int64_t rows, int64_t columns, int64_t lines) {
   return ((rows + lines - 1) / lines) * ((columns + lines - 1) / lines);
 }
 
-// The depth is cut only where there are fewer tiles than `least`, into 128 parts at most, none shorter than `shortest`.
+// The depth is cut only where there are fewer tiles than `least`, into 128 parts at most, none shorter than `shortest`,
+// or where an int could not count it.
 inline Cut cut_product(int64_t rows, int64_t columns, int64_t depth, int64_t phases, bool wide, int64_t least,
                        int64_t shortest, bool prefer_large) {
-  constexpr int64_t kSlab = 32, kMost = 128;
+  constexpr int64_t kSlab = 32, kMost = 128, kLongest = 1 << 29;
   const int64_t large_tiles = tiles_of(rows, columns, 128) * phases;
   const bool large = wide && columns > 64 && rows > 64 && (prefer_large || large_tiles >= least);
   const int64_t tiles = large ? large_tiles : tiles_of(rows, columns, 64) * phases;
   const int64_t wanted = tiles >= least ? 1 : 2 * least / tiles;
-  const int64_t parts = std::max<int64_t>(std::min({wanted, depth / shortest, kMost}), 1);
+  const int64_t parts = std::max(std::min({wanted, depth / shortest, kMost}), depth / kLongest + 1);
   const int64_t span = std::max<int64_t>(((depth + parts - 1) / parts + kSlab - 1) / kSlab, 1) * kSlab;
   return {large, std::max<int64_t>((depth + span - 1) / span, 1), span};
 }

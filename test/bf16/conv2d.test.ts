@@ -33,7 +33,7 @@ const cases: Record<string, ConvolutionCase> = {
   'a depth in parts, enlarged': { n: 1, h: 4, w: 4, c: 136, k: 8, filter: 3, padding: 1, upsample: true },
   'pixels in parts': { n: 3, h: 15, w: 14, c: 8, k: 8, filter: 3, padding: 1 },
   'pixels in parts, enlarged': { n: 3, h: 15, w: 14, c: 8, k: 8, filter: 3, padding: 1, upsample: true },
-  'large tiles': { n: 1, h: 111, w: 112, c: 72, k: 72, filter: 1, residual: true },
+  'large tiles': { n: 1, h: 111, w: 112, c: 72, k: 72, filter: 1 },
   'filters of many channels': { n: 1, h: 12, w: 12, c: 64, c2: 16, k: 136, filter: 3, padding: 1 },
 };
 
@@ -54,7 +54,7 @@ eachDevice((id, open) => {
     'chunks of 8': { n: 3, h: 8, w: 16, c: 8, k: 24, filter: 3, padding: 1, shift: true, residual: true },
     'any channels': { h: 16, w: 8, c: 3, k: 13, filter: 3, padding: 1 },
     'in parts': { n: 1, h: 16, w: 8, c: 64, k: 40, filter: 3, padding: 1, residual: true },
-    'large tiles': { n: 2, h: 64, w: 96, c: 8, k: 72, filter: 1, shift: true },
+    'large tiles': { n: 2, h: 64, w: 96, c: 136, k: 72, filter: 1, shift: true },
     'four phases': { h: 8, w: 16, c: 8, k: 24, filter: 3, padding: 1, upsample: true, shift: true },
     'four phases in parts': { n: 3, h: 8, w: 8, c: 136, k: 8, filter: 3, padding: 1, upsample: true, residual: true },
     'too small for phases': { h: 4, w: 4, c: 8, k: 8, filter: 3, padding: 1, upsample: true },
