@@ -21,13 +21,16 @@ size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * 
 struct MapSlab final : Command {
   void* address;
   size_t bytes;
-  MapSlab(void* address, size_t bytes) : address(address), bytes(bytes) {}
+  LackingSlabs& lacking;
+  MapSlab(void* address, size_t bytes, LackingSlabs& lacking) : address(address), bytes(bytes), lacking(lacking) {}
   void run(Executor& executor) const override {
     // What is then used of it fails, unless there is memory by that time.
     if (!executor.closed && executor.attempt([&](Failure& failure) {
           return executor.backend.map(executor.stream, address, bytes, &failure);
-        }))
+        })) {
       executor.unmapped.push_back({address, bytes});
+      lacking.add(address);
+    }
   }
 };
 
@@ -141,7 +144,7 @@ void* Device::reserve(size_t bytes) {
     account_->add(-static_cast<int64_t>(bytes));
     fail_memory("address space", bytes);
   }
-  enqueue(std::make_shared<MapSlab>(address, bytes));
+  enqueue(std::make_shared<MapSlab>(address, bytes, lacking_));
   return address;
 }
 
@@ -152,6 +155,8 @@ void Device::give_back(void* address, size_t bytes) {
 
 Storage* Device::allocate(size_t bytes) {
   queue_->check_depth();
+  if (lacking_.any())
+    for (void* base : lacking_.take()) pool_.set_aside(base), arena_.set_aside(base);
   Pool& pool = recording() ? arena_ : pool_;
   auto storage = std::make_unique<Storage>(next_storage_id++, &pool, nullptr, bytes);
   if (&pool == &arena_) in_arena_.insert(storage.get());

@@ -1,8 +1,11 @@
 // An open device, as the JavaScript thread sees it: memory, recording, and the way to its queue.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "core/backends.h"
@@ -14,6 +17,27 @@
 #include "core/storage.h"
 
 namespace diffusion {
+
+// Slabs for which the executor found no memory.
+class LackingSlabs {
+ public:
+  void add(void* base) {
+    const std::lock_guard lock(mutex_);
+    bases_.push_back(base);
+    any_ = true;
+  }
+  bool any() const { return any_.load(std::memory_order_relaxed); }
+  std::vector<void*> take() {
+    const std::lock_guard lock(mutex_);
+    any_ = false;
+    return std::exchange(bases_, {});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<void*> bases_;
+  std::atomic<bool> any_{false};
+};
 
 class Device {
  public:
@@ -86,7 +110,8 @@ class Device {
   int64_t programs_ = 0;  // alive
   uint64_t recording_number_ = 0;
   int paused_ = 0;
-  Reports* reports_ = nullptr;    // the executor's
+  Reports* reports_ = nullptr;  // the executor's
+  LackingSlabs lacking_;
   std::unique_ptr<Queue> queue_;  // last: its thread ends before the rest goes
 };
 

@@ -51,6 +51,16 @@ void Pool::free(void* address) {
   insert_free(block);
 }
 
+void Pool::set_aside(void* base) {
+  const auto slab = std::find_if(slabs_.begin(), slabs_.end(), [=](const Slab& slab) { return slab.base == base; });
+  if (slab == slabs_.end()) return;
+  for (auto block = blocks_.find(slab->base); block != blocks_.end() && block->first < slab->base + slab->bytes;
+       ++block) {
+    if (block->second.free) erase_free(block);
+    block->second.aside = true;
+  }
+}
+
 void Pool::trim() {
   std::erase_if(slabs_, [&](const Slab& slab) {
     const auto block = blocks_.find(slab.base);

@@ -28,7 +28,8 @@ class Pool {
 
   void* allocate(size_t bytes);  // best fit; a new slab where nothing fits
   void free(void* address);
-  void trim();  // gives back the slabs that hold no block
+  void trim();                 // gives back the slabs that hold no block
+  void set_aside(void* base);  // hands out nothing more of this slab
 
   size_t used() const { return used_; }
   struct Slab {
@@ -44,10 +45,13 @@ class Pool {
     size_t bytes;
     bool free;
     size_t slab;  // a block never reaches over the end of its slab
+    bool aside = false;
   };
   using Blocks = std::map<char*, Block>;
 
-  void insert_free(Blocks::iterator block) { free_.insert({block->second.bytes, block->first}); }
+  void insert_free(Blocks::iterator block) {
+    if (!block->second.aside) free_.insert({block->second.bytes, block->first});
+  }
   void erase_free(Blocks::iterator block) { free_.erase({block->second.bytes, block->first}); }
 
   SlabSource source_;
