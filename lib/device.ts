@@ -24,11 +24,22 @@ interface Owned {
 /** Frees what was forgotten: the net below `dispose`, `using` and `scope`. */
 const forgotten = new FinalizationRegistry<Owned>(({ device, handle }) => device.releaseForgotten(handle));
 
+/** Memory of a device, in bytes. */
+export interface DeviceMemory {
+  /** In use by tensors now. */
+  usedBytes: number;
+  /** In use at most, so far. */
+  peakBytes: number;
+  /** Held from the system. */
+  reservedBytes: number;
+}
+
 /**
  * An open device: its own native thread and an ordered queue. Calls enqueue and return at once; `read`, `synchronize` and
  * `close` wait, as promises. Everything enqueued but not yet run is lost when the process exits.
  */
 export class Device {
+  /** What it is; `reason` says why 'auto' chose it. */
   readonly info: DeviceInfo;
   /** @internal */
   readonly native: NativeAddon;
@@ -41,13 +52,14 @@ export class Device {
   readonly #scopes: Set<Tensor>[] = [];
   #seedState: Tensor | null = null;
 
-  /** @internal Use `openDevice`. */
+  /** @hidden Use `openDevice`. */
   constructor(native: NativeAddon, id: number, info: DeviceInfo) {
     this.native = native;
     this.#id = id;
     this.info = info;
   }
 
+  /** Whether `close` has been called. */
   get closed(): boolean {
     return this.#closing !== null;
   }
@@ -208,8 +220,8 @@ export class Device {
     await completion(this.native.synchronize(this.#id));
   }
 
-  /** Bytes in use by tensors now, at most so far, and held from the system. */
-  memory(): { usedBytes: number; peakBytes: number; reservedBytes: number } {
+  /** How much memory the device holds. */
+  memory(): DeviceMemory {
     this.#check();
     const [usedBytes, peakBytes, reservedBytes] = this.native.memory(this.#id);
     return { usedBytes, peakBytes, reservedBytes };

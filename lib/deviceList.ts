@@ -6,8 +6,11 @@ import { addon, findNativeFile, searchPath } from './native.js';
 export interface DeviceInfo {
   /** 'cpu', 'cuda:0', …; 'cuda' when no CUDA device can be used. */
   id: string;
+  /** Whether `openDevice` can open it. */
   available: boolean;
+  /** Of the processor. */
   name?: string;
+  /** Memory of the device or the machine. */
   memoryBytes?: number;
   /** CPU threads that compute. */
   threads?: number;
@@ -17,6 +20,7 @@ export interface DeviceInfo {
   bf16?: boolean;
   /** CUDA: for example '9.0'. */
   computeCapability?: string;
+  /** Why it is not available, or why 'auto' chose it. */
   reason?: string;
 }
 

@@ -13,6 +13,7 @@ export type DiffusionErrorCode =
 
 /** Base of every error that this package throws, except the standard `AbortError`. */
 export class DiffusionError extends Error {
+  /** Which error it is; stable across versions. */
   readonly code: DiffusionErrorCode;
 
   constructor(code: DiffusionErrorCode, message: string, options?: ErrorOptions) {

@@ -1,24 +1,40 @@
-export { Parameter } from './autograd/parameter.js';
+export { Parameter, type ParameterKind } from './autograd/parameter.js';
 export { backward, noGrad } from './autograd/tape.js';
+export type { Cifar10Options } from './data/cifar10.js';
+export type { LoadingOptions } from './data/concurrent.js';
 export { ImageDataset, type TensorDatasetOptions } from './data/dataset.js';
 export type { FolderOptions } from './data/folder.js';
-export type { ImageItem, ImageIterable, ImageIterableSource } from './data/imageIterable.js';
+export type { IconBox, IconCollection, IconEntry, IconPackage, IconSource } from './data/iconify.js';
+export type { IconOptions } from './data/icons.js';
+export type { IdxOptions } from './data/idx.js';
+export type { ImageItem, ImageIterable, ImageIterableSource, LabelledImage } from './data/imageIterable.js';
+export type { ImageSize } from './data/images.js';
 export type { IterableOptions } from './data/iterableSource.js';
 export type { ImageReader, ReadingOptions } from './data/source.js';
-export { Device } from './device.js';
+export { Device, type DeviceMemory } from './device.js';
 export { type DeviceInfo, listDevices } from './deviceList.js';
 export type { Labels, NoiseOptions, Timesteps } from './diffusion/arguments.js';
-export { GaussianDiffusion, type ReverseSample } from './diffusion/gaussian.js';
+export { GaussianDiffusion, type LossesOf, type ReverseSample } from './diffusion/gaussian.js';
 export type {
   DdimSampleOptions,
   GaussianDiffusionOptions,
   GaussianMoments,
+  NoisedSample,
   QSampleOptions,
+  ReverseMoments,
   TrainingLosses,
   TrainingLossesOptions,
 } from './diffusion/gaussianOptions.js';
 export type { ForwardOptions, Model, ModelFunction, Network } from './diffusion/model.js';
-export { NoiseSchedule } from './diffusion/schedule.js';
+export type { Respacing, SpacedSteps } from './diffusion/respace.js';
+export {
+  type BetaRangeOptions,
+  type CosineScheduleOptions,
+  type LinearScheduleOptions,
+  NoiseSchedule,
+  type ScheduleJson,
+} from './diffusion/schedule.js';
+export type { FixedVariance, Prediction } from './diffusion/tables.js';
 export {
   DatasetError,
   DeviceError,
@@ -40,13 +56,15 @@ export { UNet, type UNetForwardOptions, type UNetLoadOptions } from './nn/unet.j
 export type { ModelLabels, ModelTimesteps } from './nn/unetInputs.js';
 export type { UNetOptions } from './nn/unetOptions.js';
 export { type OpenDeviceOptions, openDevice } from './openDevice.js';
+export type { FloatType } from './ops/check.js';
 export * as ops from './ops/index.js';
 export { mean, mseLoss } from './ops/reduce.js';
 export { Program } from './program.js';
-export type { Seed } from './random.js';
+export type { RngOptions, Seed } from './random.js';
 export type { SampleOptions, SamplerOptions, SamplerStepsOptions } from './sampling/options.js';
 export { Sampler, type SamplerStep } from './sampling/sampler.js';
 export { type Layout, Tensor } from './tensor.js';
 export { AdamW, type AdamWOptions } from './training/adamW.js';
+export type { LearningRateSchedule } from './training/learningRate.js';
 export { Trainer, type TrainingProgress } from './training/trainer.js';
 export type { TrainerOptions } from './training/trainerOptions.js';

@@ -2,11 +2,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeviceError, errorFromCode } from './errors.js';
 
-/** Numbers of the element types, as native/core/view.h counts them. */
-export const dtypes = { f32: 0, bf16: 1, u8: 2, i32: 3 } as const;
+/** Element type of a tensor: float32, bfloat16, and unsigned 8-bit and signed 32-bit integers. */
+export type DType = 'f32' | 'bf16' | 'u8' | 'i32';
 
-/** Element type of a tensor. */
-export type DType = keyof typeof dtypes;
+/** Numbers of the element types, as native/core/view.h counts them. */
+export const dtypes: Readonly<Record<DType, number>> = { f32: 0, bf16: 1, u8: 2, i32: 3 };
 
 /** Typed arrays that cross to and from a device. */
 export type DataArray = Float32Array | Uint8Array | Int32Array;

@@ -7,7 +7,7 @@ const forgotten = new FinalizationRegistry<{ device: Device; id: number }>(({ de
   if (!device.closed) device.native.releaseProgram(id);
 });
 
-/** What a recording touches that is known here by more than its memory; noted while it is made. @internal */
+/** What a recording touches that is known here by more than its memory; noted while it is made. @hidden */
 export class RecordingNotes {
   /** Copies of weights that it reads. */
   readonly copiesRead = new Set<Bf16Copy>();
@@ -17,13 +17,14 @@ export class RecordingNotes {
 
 /** A recorded list of operations. Keeps everything that it touches until `dispose()`. */
 export class Program<T = unknown> {
+  /** Where it was recorded and runs. */
   readonly device: Device;
   /** What the recorded function returned; tensors in it hold the values of the last run. */
   readonly result: T;
   #id: number;
   readonly #notes: RecordingNotes;
 
-  /** @internal Use `device.record`. */
+  /** @hidden Use `device.record`. */
   constructor(device: Device, id: number, result: T, notes: RecordingNotes) {
     this.device = device;
     this.#id = id;
@@ -41,6 +42,7 @@ export class Program<T = unknown> {
     for (const cell of this.#notes.cellsWritten) cell.version++;
   }
 
+  /** Lets go of all that it touches; a second call does nothing. */
   dispose(): void {
     if (this.#id === 0) return;
     forgotten.unregister(this);
@@ -48,6 +50,7 @@ export class Program<T = unknown> {
     this.#id = 0;
   }
 
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -14,9 +14,13 @@ export interface Rng {
 
 /** Options of everything that draws: numbers are a function of (seed, stream, sample, step, element). */
 export interface RngOptions {
+  /** Left out: the device's own stream, which advances at every draw. */
   seed?: Seed;
+  /** Separates purposes under one seed; 0. */
   stream?: number;
+  /** Separates draws of one seed and stream, in a loop; 0. */
   step?: number;
+  /** Number of the batch's first sample within the seed; 0. */
   firstSample?: number;
 }
 

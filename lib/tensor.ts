@@ -12,7 +12,7 @@ export type Layout = 'nhwc' | 'nchw';
 /** Uploads up to this size are copied at once; larger ones are read by the executor, so that the event loop does not wait. */
 const copiedAtOnce = 1 << 20;
 
-/** Memory: counts the writes in place. @internal */
+/** Memory: counts the writes in place. @hidden */
 export interface Cell {
   version: number;
 }
@@ -22,9 +22,11 @@ export interface Cell {
  * handle only: recorded graphs, pending reads and programs keep what they use.
  */
 export class Tensor {
+  /** Where its values are. */
   readonly device: Device;
   /** Sizes of the axes; images are [batch, height, width, channels]. */
   readonly shape: readonly number[];
+  /** Type of its elements. */
   readonly dtype: DType;
   /** How it was computed, while gradients are wanted. @internal */
   edge: Edge | null = null;
@@ -34,7 +36,7 @@ export class Tensor {
   sums: { readonly tensor: Tensor; readonly version: number } | null = null;
   #handle: Handle;
 
-  /** @internal Use `device.tensor` and the operations. */
+  /** @hidden Use `device.tensor` and the operations. */
   constructor(device: Device, handle: Handle, shape: readonly number[], dtype: DType, cell: Cell = { version: 0 }) {
     this.device = device;
     this.#handle = handle;
@@ -49,6 +51,7 @@ export class Tensor {
     return sizeOf(this.shape);
   }
 
+  /** Whether this handle has been dropped. */
   get disposed(): boolean {
     return this.#handle === 0;
   }
@@ -153,6 +156,7 @@ export class Tensor {
     this.device.disown(this, handle);
   }
 
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -25,10 +25,13 @@ export interface CopyPlace {
  * engine's.
  */
 export class Parameter {
+  /** As errors call it; in a model, its key in diffusers' files. */
   readonly name: string;
   /** PyTorch's shape: conv [out, in, kh, kw], linear [out, in]. */
   readonly shape: readonly number[];
+  /** Which axes it has. */
   readonly kind: ParameterKind;
+  /** The values in the engine's layout: conv [kh, kw, in, out], linear [in, out]. */
   readonly value: Tensor;
   readonly #makeGrad: () => Tensor;
   #grads: Tensor | null = null;
@@ -40,9 +43,21 @@ export class Parameter {
   #copy: Tensor | null = null;
 
   /**
-   * `value` and `grad` are taken over; both in the engine's layout. A function makes `grad` when it is first needed. Without a
-   * `copyPlace` the parameter has a copy of its own. @internal
+   * A parameter of one's own. `value` and `grad`, f32 tensors in the engine's layout, are taken over: the optimiser and `backward`
+   * write them.
+   * @param shape in PyTorch's layout
+   * @param grad a function makes it when it is first needed
    */
+  constructor(name: string, shape: readonly number[], kind: ParameterKind, value: Tensor, grad: Tensor | (() => Tensor));
+  /** Without a `copyPlace` the parameter has a copy of its own. @internal */
+  constructor(
+    name: string,
+    shape: readonly number[],
+    kind: ParameterKind,
+    value: Tensor,
+    grad: Tensor | (() => Tensor),
+    copyPlace?: CopyPlace,
+  );
   constructor(
     name: string,
     shape: readonly number[],
@@ -60,6 +75,7 @@ export class Parameter {
     value.edge = this;
   }
 
+  /** Where its values are. */
   get device(): Device {
     return this.value.device;
   }

@@ -10,6 +10,7 @@ import { allocateImages, type Images, reason, requirePath } from './images.js';
 export interface Cifar10Options {
   /** The 50,000 training or the 10,000 test images. Default `'train'`. */
   split?: 'train' | 'test';
+  /** Stops the loading between two files; the promise rejects with the signal's reason. */
   signal?: AbortSignal;
 }
 

@@ -41,11 +41,15 @@ function isImageShape(shape: unknown): shape is Images['shape'] {
 export class ImageDataset {
   /** Number of images; Infinity for an iterable that does not say. */
   readonly length: number;
+  /** Rows of every image. */
   readonly height: number;
+  /** Columns of every image. */
   readonly width: number;
+  /** Values of a pixel: 1 grey, 3 RGB, 4 with alpha. */
   readonly channels: number;
   /** One class index an image, `[length]`; null without labels, or when an iterable gives them. */
   readonly labels: Int32Array | null;
+  /** One name a class, in the order of their indices; null where the source has none. */
   readonly classNames: readonly string[] | null;
   /** Number of classes; 0 without labels, or when it is not known. */
   readonly numClasses: number;
@@ -83,7 +87,19 @@ export class ImageDataset {
     return [this.height, this.width, this.channels];
   }
 
-  /** Opens every image of a folder; sub-folders are classes. See {@link openFolder}. */
+  /**
+   * Opens every image under `path`, at any depth. Files are told by extension, hidden files and folders are passed over, the order
+   * is that of the sorted names.
+   *
+   * The classes are the root's sub-folders, numbered in the order of their names (deeper folders belong to the sub-folder they are
+   * in). With images in the root too, there are no labels, for not every image has a class; option `labels` demands or forgoes
+   * them.
+   *
+   * Pictures may have 1, 8 or 16 bits, a palette, grey, RGB or CMYK values, and transparency, which is composited on `background`.
+   * EXIF orientation is applied; of an animation the first frame is taken.
+   * @throws FileFormatError naming the path: missing folder, an image that cannot be decoded.
+   * @throws DatasetError naming the path: a folder or class folder without images; with `labels: true`, an image in the root.
+   */
   static async folder(path: string, options: FolderOptions): Promise<ImageDataset> {
     return new ImageDataset(await openFolder(path, options));
   }
@@ -100,17 +116,30 @@ export class ImageDataset {
     return new ImageDataset(new IterableSource(source, options));
   }
 
-  /** Reads IDX files (MNIST's format), plain or gzip. See {@link readIdx}. */
+  /**
+   * Reads grey u8 images, and u8 labels if their path is given, from IDX files (the format of MNIST), plain or gzip.
+   * @throws FileFormatError naming the file: missing, wrong magic number, truncated, trailing bytes, broken gzip.
+   * @throws DatasetError: no images, or not one label an image.
+   */
   static async idx(imagesPath: string, labelsPath?: string, options?: IdxOptions): Promise<ImageDataset> {
     return new ImageDataset(new MemorySource(await readIdx(imagesPath, labelsPath, options)));
   }
 
-  /** Reads the binary version of CIFAR-10. See {@link readCifar10}. */
+  /**
+   * Reads the binary version of CIFAR-10 from the folder that holds its `data_batch_1.bin` … `data_batch_5.bin` and
+   * `test_batch.bin`.
+   * @throws FileFormatError for a missing file, or one that is not whole records or has a label above 9.
+   */
   static async cifar10(folder: string, options?: Cifar10Options): Promise<ImageDataset> {
     return new ImageDataset(new MemorySource(await readCifar10(folder, options)));
   }
 
-  /** Draws an Iconify collection; its categories are the classes. See {@link readIcons}. */
+  /**
+   * Draws the icons of an Iconify collection in RGB, in the order of their names; its categories are the classes. Hidden icons,
+   * aliases, and icons drawn like an earlier one are left out, and skin-tone variants unless `skinTones`.
+   * @throws OptionError for an unknown category, listing the known ones, or a `source` that is no collection.
+   * @throws DatasetError or FileFormatError naming the file or icon that cannot be read or drawn.
+   */
   static async icons(source: IconSource, options: IconOptions): Promise<ImageDataset> {
     return new ImageDataset(new MemorySource(await readIcons(source, options)));
   }

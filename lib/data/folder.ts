@@ -62,18 +62,7 @@ const schema = v.strictObject({
 
 const owner = 'ImageDataset.folder';
 
-/**
- * Opens every image under `path`, at any depth. Files are told by extension, hidden files and folders are passed over, the order
- * is that of the sorted names.
- *
- * The classes are the root's sub-folders, numbered in the order of their names (deeper folders belong to the sub-folder they are
- * in). With images in the root too, there are no labels, for not every image has a class; option `labels` demands or forgoes them.
- *
- * Pictures may have 1, 8 or 16 bits, a palette, grey, RGB or CMYK values, and transparency, which is composited on `background`.
- * EXIF orientation is applied; of an animation the first frame is taken.
- * @throws FileFormatError naming the path: missing folder, an image that cannot be decoded.
- * @throws DatasetError naming the path: a folder or class folder without images; with `labels: true`, an image in the root.
- */
+/** `ImageDataset.folder`. */
 export async function openFolder(path: string, options: FolderOptions): Promise<ImageSource> {
   requirePath(owner, 'path', path);
   const parsed = parseOptions(owner, schema, options);

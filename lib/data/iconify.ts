@@ -4,17 +4,33 @@ import { FileFormatError, OptionError } from '../errors.js';
 import { show } from '../options.js';
 import { reason } from './images.js';
 
-interface IconBox {
+/** The square of the drawing that an icon takes. */
+export interface IconBox {
+  /** 0 */
   left?: number;
+  /** 0 */
   top?: number;
+  /** 16 */
   width?: number;
+  /** 16 */
   height?: number;
+}
+
+/** An icon of a collection. */
+export interface IconEntry extends IconBox {
+  /** What stands inside its `<svg>`. */
+  body: string;
+  /** Hidden icons are left out. */
+  hidden?: boolean;
 }
 
 /** The fields of an IconifyJSON object (https://iconify.design/docs/types/iconify-json.html) that are read here. */
 export interface IconCollection extends IconBox {
+  /** Name of the collection. */
   prefix: string;
-  icons: Record<string, IconBox & { body: string; hidden?: boolean }>;
+  /** The icons by name. */
+  icons: Record<string, IconEntry>;
+  /** Names of the icons of each category. */
   categories?: Record<string, string[]>;
 }
 
@@ -22,7 +38,15 @@ export interface IconCollection extends IconBox {
  * An Iconify collection: the object of an `icons.json`, with `categories` if it has them; the exports of an `@iconify-json/…`
  * package, `{ icons, metadata }`; or the path of an `icons.json`, whose categories may stand in a `metadata.json` beside it.
  */
-export type IconSource = string | IconCollection | { icons: IconCollection; metadata?: Pick<IconCollection, 'categories'> };
+export type IconSource = string | IconCollection | IconPackage;
+
+/** The exports of an `@iconify-json/…` package. */
+export interface IconPackage {
+  /** The collection. */
+  icons: IconCollection;
+  /** Its categories. */
+  metadata?: Pick<IconCollection, 'categories'>;
+}
 
 /** An icon to draw, and its class. */
 export interface Icon extends IconBox {

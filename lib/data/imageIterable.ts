@@ -1,5 +1,13 @@
 /** An image of an iterable, u8 `[height, width, channels]`: its values alone, or with its class index. They are copied at once. */
-export type ImageItem = Uint8Array | Uint8ClampedArray | { image: Uint8Array | Uint8ClampedArray; label?: number | undefined };
+export type ImageItem = Uint8Array | Uint8ClampedArray | LabelledImage;
+
+/** An image of an iterable with its class. */
+export interface LabelledImage {
+  /** u8 `[height, width, channels]` */
+  image: Uint8Array | Uint8ClampedArray;
+  /** Class index, counted from 0. */
+  label?: number | undefined;
+}
 
 /** An iterable of images, waited for or not. */
 export type ImageIterable = AsyncIterable<ImageItem> | Iterable<ImageItem | Promise<ImageItem>>;

@@ -15,7 +15,9 @@ import type { FixedVariance, Prediction } from './tables.js';
 
 /** What a reverse step gives: the next x, and x_0 as predicted (clipped with `clipDenoised`), both in the shape of xt. */
 export interface ReverseSample {
+  /** The next x. */
   sample: Tensor;
+  /** x_0 as predicted. */
   predXStart: Tensor;
 }
 
@@ -42,17 +44,27 @@ const imageTypes: readonly DType[] = ['f32', 'u8'];
  * one seed separate their draws by `step`. Only `trainingLosses` is differentiable.
  */
 export class GaussianDiffusion {
+  /** Where it computes; tensors handed to it must be there. */
   readonly device: Device;
+  /** The schedule whose steps t are counted. */
   readonly schedule: NoiseSchedule;
+  /** What the model outputs. */
   readonly prediction: Prediction;
+  /** Variance of a reverse step. */
   readonly variance: FixedVariance;
+  /** Whether predictions of x_0 are clipped to [-1, 1]. */
   readonly clipDenoised: boolean;
+  /** Whether the model gets t·1000/T instead of t. */
   readonly rescaleTimesteps: boolean;
+  /** Objective of `trainingLosses`. */
   readonly loss: 'mse';
+  /** Weight of a step in the objective. */
   readonly lossWeighting: 'none';
+  /** How training draws its steps. */
   readonly timestepSampler: 'uniform';
   readonly #tables: ProcessTables;
 
+  /** @throws OptionError for a wrong argument or option. */
   constructor(device: Device, schedule: NoiseSchedule, given: options.GaussianDiffusionOptions = {}) {
     if (!(device instanceof Device)) throw new OptionError(`new GaussianDiffusion: device must be a Device, got ${show(device)}`);
     if (!(schedule instanceof NoiseSchedule))
@@ -83,7 +95,7 @@ export class GaussianDiffusion {
    * x_t = √ᾱ_t·x_0 + √(1-ᾱ_t)·ε and the ε used, in one pass. x0 may be u8 images, which become x/127.5 - 1; with `flip` half of the
    * images, decided by the seed, are mirrored left-right first.
    */
-  qSample(x0: Tensor, t: Timesteps, given: options.QSampleOptions = {}): { xt: Tensor; noise: Tensor } {
+  qSample(x0: Tensor, t: Timesteps, given: options.QSampleOptions = {}): options.NoisedSample {
     const parsed = parseOptions('qSample', options.qSampleSchema, given) as options.QSampleOptions;
     const noise = (x: Tensor, steps: Tensor) => {
       const inputs = this.#noising('qSample', x, steps, parsed);
@@ -110,7 +122,7 @@ export class GaussianDiffusion {
   }
 
   /** p(x_{t-1} | x_t) of the model's output, and x_0 as predicted (clipped with `clipDenoised`). */
-  pMeanVariance(modelOutput: Tensor, xt: Tensor, t: Timesteps): options.GaussianMoments & { predXStart: Tensor } {
+  pMeanVariance(modelOutput: Tensor, xt: Tensor, t: Timesteps): options.ReverseMoments {
     return this.#run('pMeanVariance', { xt }, t, (x, steps) => {
       const inputs = this.#reverse('pMeanVariance', modelOutput, x, steps);
       const { sample, predXStart } = reverseStep({ ...inputs, table: this.#tables.reverse('mean') });
@@ -170,6 +182,7 @@ export class GaussianDiffusion {
     this.#tables.dispose();
   }
 
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

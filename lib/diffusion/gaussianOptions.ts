@@ -42,14 +42,33 @@ export interface TrainingLossesOptions extends QSampleOptions {
 
 /** Mean (in the shape of the images) and variance of a Gaussian; the variance is one number a sample, [N]. */
 export interface GaussianMoments {
+  /** In the shape of the images. */
   mean: Tensor;
+  /** [N] */
   variance: Tensor;
+  /** Natural logarithm of the variance, [N]. */
   logVariance: Tensor;
+}
+
+/** What `pMeanVariance` gives. */
+export interface ReverseMoments extends GaussianMoments {
+  /** x_0 as predicted (clipped with `clipDenoised`), in the shape of the images. */
+  predXStart: Tensor;
+}
+
+/** What `qSample` gives, both f32 in the shape of x0. */
+export interface NoisedSample {
+  /** The noisy images. */
+  xt: Tensor;
+  /** The ε in them. */
+  noise: Tensor;
 }
 
 /** Losses of a batch, [N]. `loss` carries the graph; without weights it equals `mse`. */
 export interface TrainingLosses {
+  /** The objective; its mean is what `backward` takes. */
   loss: Tensor;
+  /** Mean squared error of the prediction. */
   mse: Tensor;
 }
 

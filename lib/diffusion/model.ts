@@ -9,14 +9,19 @@ import type { Tensor } from '../tensor.js';
 
 /** How a network is run: class labels i32 [N], whether dropout and the tape are on, and the seed of the dropout. */
 export interface ForwardOptions {
+  /** i32 [N] */
   labels?: Tensor;
+  /** Whether dropout acts and gradients are recorded. */
   train?: boolean;
+  /** Of the dropout. */
   seed?: Seed;
 }
 
 /** A network of this package (`UNet`): `forward` maps xt [N, H, W, C] and the steps t [N] to its prediction. */
 export interface Network {
+  /** Where its weights are. */
   readonly device: Device;
+  /** The prediction, f32 in the shape of xt. */
   forward(xt: Tensor, t: Tensor, options?: ForwardOptions): Tensor;
   /** Called before a recording of `forward`: what could be computed once for all its runs. @internal */
   refreshWeights?(): void;

@@ -15,8 +15,11 @@ export type { BetaRangeOptions, CosineScheduleOptions, LinearScheduleOptions, Re
 
 /** What `NoiseSchedule.toJSON` gives: how the schedule was made, and the respacings applied to it, in order. */
 export interface ScheduleJson {
+  /** The method of `NoiseSchedule` that made it; 'betas': `fromBetas`. */
   kind: 'linear' | 'cosine' | 'scaledLinear' | 'sigmoid' | 'betas';
+  /** What that method was given, defaults filled in. */
   options: Record<string, number | boolean | number[]>;
+  /** What `respace` was given, in order. */
   respacing?: Respacing[];
 }
 

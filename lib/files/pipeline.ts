@@ -30,8 +30,11 @@ export interface SavePipelineOptions {
 
 /** What `loadPipeline` reads. */
 export interface Pipeline {
+  /** The network. */
   model: UNet;
+  /** The training schedule. */
   schedule: NoiseSchedule;
+  /** The process over that schedule with the scheduler's prediction, variance and clipping. */
   diffusion: GaussianDiffusion;
   /** scheduler_config.json as it is. */
   schedulerConfig: Readonly<Record<string, unknown>>;

@@ -54,6 +54,7 @@ class Description {
  * several sizes on the way down and up, joined by skips, self-attention at some of them.
  */
 export class UNet {
+  /** Where its weights are. */
   readonly device: Device;
   /** The options that make it; of a loaded network, those that come nearest. */
   readonly config: Readonly<UNetOptions>;
@@ -120,10 +121,12 @@ export class UNet {
     return typeof size === 'number' ? [size, size] : size;
   }
 
+  /** Channels of the noisy images. */
   get inChannels(): number {
     return this.architecture.in_channels;
   }
 
+  /** Channels of the prediction. */
   get outChannels(): number {
     return this.architecture.out_channels;
   }
@@ -133,6 +136,7 @@ export class UNet {
     return this.architecture.num_class_embeds ?? 0;
   }
 
+  /** Whether `dispose` has been called. */
   get disposed(): boolean {
     return this.#disposed;
   }
@@ -208,6 +212,7 @@ export class UNet {
     this.store.dispose();
   }
 
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

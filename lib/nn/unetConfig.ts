@@ -24,14 +24,14 @@ const headSizes = v.union(
  * diffusers that are not accepted here are networks of another kind.
  */
 export const configSchema = v.object({
-  /** Height and width of the images; only samplers read it. */
+  // Height and width of the images; only samplers read it.
   sample_size: v.optional(sizes, null),
   in_channels: v.optional(integer(1), 3),
   out_channels: v.optional(integer(1), 3),
-  /** The network reads 2x − 1. */
+  // The network reads 2x − 1.
   center_input_sample: v.optional(boolean(), false),
   time_embedding_type: v.optional(oneOf('positional'), 'positional'),
-  /** Width of the time embedding; null: four times the first level's channels. */
+  // Width of the time embedding; null: four times the first level's channels.
   time_embedding_dim: v.optional(v.nullable(integer(1)), null),
   freq_shift: v.optional(number(), 0),
   flip_sin_to_cos: v.optional(boolean(), true),
@@ -48,22 +48,22 @@ export const configSchema = v.object({
     () => [224, 448, 672, 896],
   ),
   layers_per_block: v.optional(integer(1), 2),
-  /** Divides what the middle's blocks give. */
+  // Divides what the middle's blocks give.
   mid_block_scale_factor: v.optional(number(), 1),
-  /** 1: zeros all around before halving; 0: at the lower right only. */
+  // 1: zeros all around before halving; 0: at the lower right only.
   downsample_padding: v.optional(v.picklist([0, 1], '0 or 1'), 1),
   downsample_type: v.optional(oneOf('conv', 'resnet'), 'conv'),
   upsample_type: v.optional(oneOf('conv', 'resnet'), 'conv'),
   dropout: v.optional(v.pipe(number(0, 1), v.ltValue(1, 'a number of at least 0 and below 1')), 0),
   act_fn: v.optional(oneOf('silu', 'swish'), 'silu'),
-  /** Channels of a head, everywhere or by level; null: one head. */
+  // Channels of a head, everywhere or by level; null: one head.
   attention_head_dim: v.optional(headSizes, 8),
   norm_num_groups: v.optional(integer(1), 32),
-  /** Groups of the middle's attention; null: norm_num_groups, and no norm at all with scale_shift. */
+  // Groups of the middle's attention; null: norm_num_groups, and no norm at all with scale_shift.
   attn_norm_num_groups: v.optional(v.nullable(integer(1)), null),
   norm_eps: v.optional(number(0), 1e-5),
   resnet_time_scale_shift: v.optional(oneOf('default', 'scale_shift'), 'default'),
-  /** Whether the middle has attention. */
+  // Whether the middle has attention.
   add_attention: v.optional(boolean(), true),
   class_embed_type: v.optional(v.null('null'), null),
   num_class_embeds: v.optional(v.nullable(integer(1)), null),

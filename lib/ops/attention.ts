@@ -4,6 +4,7 @@ import type { Tensor } from '../tensor.js';
 import { asFloat, expectRank, expectShape, oneDevice, type TensorLike } from './check.js';
 import { checkInteger, checkNames, checkNumber } from './options.js';
 
+/** Options of `ops.attention`. */
 export interface AttentionOptions {
   /** Number of heads; head h holds channels h·D … h·D + D − 1. */
   heads?: number;

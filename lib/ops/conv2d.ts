@@ -18,6 +18,7 @@ import { convert } from './layout.js';
 import { checkBoolean, checkInteger, checkNames } from './options.js';
 import { attachSums } from './sums.js';
 
+/** Options of `ops.conv2d`. */
 export interface Conv2dOptions {
   /** [K] */
   bias?: TensorLike | null;
@@ -27,6 +28,7 @@ export interface Conv2dOptions {
   shift?: TensorLike | null;
   /** [N, OH, OW, K], added to the output. */
   residual?: TensorLike | null;
+  /** Pixels between two windows; 1. */
   stride?: number;
   /** Zeros around the image, in pixels: everywhere alike, or [top, left, bottom, right]. */
   padding?: number | readonly [top: number, left: number, bottom: number, right: number];

@@ -4,6 +4,7 @@ import { asTensor, expectRank, expectShape, oneDevice, optionalTensor, type Tens
 import { gradientTarget } from './gradients.js';
 import { checkBoolean, checkInteger, checkNames, checkNumber } from './options.js';
 
+/** Options of `ops.timestepEmbedding`. */
 export interface TimestepEmbeddingOptions {
   /** [cos | sin] as in improved-diffusion; false: [sin | cos] as in the first DDPM code. */
   flipSinToCos?: boolean;
@@ -30,6 +31,7 @@ export function timestepEmbedding(t: TensorLike, dim: number, options: TimestepE
   return y;
 }
 
+/** Options of `ops.embedding`. */
 export interface EmbeddingOptions {
   /** [N, D], added to the rows. */
   addend?: TensorLike | null;

@@ -15,6 +15,7 @@ import {
 import { weightGradients } from './gradients.js';
 import { checkNames } from './options.js';
 
+/** Options of `ops.linear`. */
 export interface LinearOptions {
   /** [K] */
   bias?: TensorLike | null;

@@ -33,7 +33,9 @@ export interface SamplerStep {
  * DisposedError, naming the option; between two steps with the signal's reason, an AbortError, once it is aborted.
  */
 export class Sampler {
+  /** The process whose reverse it runs. */
   readonly diffusion: GaussianDiffusion;
+  /** What predicts. */
   readonly model: Model;
   readonly #plan: SamplerPlan;
   readonly #shape: readonly number[] | undefined;
@@ -57,6 +59,7 @@ export class Sampler {
     this.#stepInputs(); // made now, so that calls leave no memory behind
   }
 
+  /** Where the samples are made. */
   get device(): Device {
     return this.diffusion.device;
   }
@@ -155,6 +158,7 @@ export class Sampler {
     this.#tables.dispose();
   }
 
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -29,7 +29,9 @@ interface State {
  * for the bias correction.
  */
 export class AdamW {
+  /** What it trains. */
   readonly parameters: ReadonlyMap<string, Parameter>;
+  /** Where they are. */
   readonly device: Device;
   /** The L2 norm of the gradient of all parameters before clipping, at the last step; [1]. */
   readonly gradientNorm: Tensor;
@@ -169,6 +171,7 @@ export class AdamW {
     for (const tensor of [...this.#norms, this.#hyper, this.gradientNorm]) tensor.dispose();
   }
 
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

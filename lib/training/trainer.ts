@@ -21,6 +21,7 @@ export interface TrainingProgress {
   loss: number;
   /** L2 norm of the gradient of all parameters before clipping. */
   gradientNorm: number;
+  /** Images of this step by the time since the one before was done. */
   imagesPerSecond: number;
 }
 
@@ -33,7 +34,9 @@ const stepsInFlight = 2;
  * many threads.
  */
 export class Trainer {
+  /** The network in training. */
   readonly model: UNet;
+  /** The process that noises its images. */
   readonly diffusion: GaussianDiffusion;
   readonly #options: options.CheckedTrainerOptions;
   readonly #optimizer: AdamW;
@@ -232,6 +235,7 @@ export class Trainer {
     if (this.#ownsParts) for (const part of [this.model, this.diffusion]) part.dispose();
   }
 
+  /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

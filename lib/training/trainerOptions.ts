@@ -9,8 +9,11 @@ import type { LearningRateSchedule } from './learningRate.js';
 
 /** Options of `new Trainer`. */
 export interface TrainerOptions {
+  /** The network, whose weights change in place; as many channels out as in. */
   model: UNet;
+  /** Process and objective, on the model's device. */
   diffusion: GaussianDiffusion;
+  /** Images of the model's size and channels, with labels where the model has classes. */
   data: ImageDataset;
   /** Images a step; 128. */
   batchSize?: number;

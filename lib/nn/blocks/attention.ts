@@ -12,14 +12,17 @@ import { type Affine, checkWeights } from './weights.js';
 export interface AttentionWeights {
   /** [C]; without it the input is not normalised. */
   norm?: Affine | null;
-  /** [C, I] each. */
+  /** Queries, [C, I]. */
   q: Affine;
+  /** Keys, [C, I]. */
   k: Affine;
+  /** Values, [C, I]. */
   v: Affine;
   /** [I, C] */
   out: Affine;
 }
 
+/** Options of `blocks.attention`. */
 export interface AttentionBlockOptions {
   /** Groups of the normalisation. */
   groups: number;

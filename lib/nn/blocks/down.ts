@@ -6,6 +6,7 @@ import { show } from '../../options.js';
 import type { Tensor } from '../../tensor.js';
 import { type Affine, checkWeights } from './weights.js';
 
+/** Options of `blocks.down`. */
 export interface DownOptions {
   /** Zeros around the image: 1 on each side, or 0 for one row and column at the lower right only (Ho et al. 2020). */
   padding?: 0 | 1;

@@ -26,6 +26,7 @@ export interface ResidualWeights {
   shortcut?: Affine | null;
 }
 
+/** Options of `blocks.residual`. */
 export interface ResidualOptions {
   /** Groups of both normalisations. */
   groups: number;
@@ -39,8 +40,9 @@ export interface ResidualOptions {
   timeEmbedding?: 'add' | 'scaleShift';
   /** Probability of dropping an element before conv2; 0. */
   dropout?: number;
-  /** Seed and stream of the dropout. */
+  /** Seed of the dropout; left out: the device's own stream. */
   seed?: Seed;
+  /** Stream of the dropout: one a block, so that no two drop alike; 0. */
   stream?: number;
   /** The sum is divided by this; 1. */
   outputScale?: number;

@@ -6,12 +6,15 @@ import { checkNames } from '../../ops/options.js';
 import type { Tensor } from '../../tensor.js';
 import { type Affine, checkWeights } from './weights.js';
 
-/** What the time embedding learns: two linear maps [C, D] and [D, D]. */
+/** What the time embedding learns: two linear maps. */
 export interface TimeEmbeddingWeights {
+  /** [C, D] */
   linear1: Affine;
+  /** [D, D] */
   linear2: Affine;
 }
 
+/** Options of `blocks.timeEmbedding`. */
 export interface TimeEmbeddingOptions {
   /** C, the number of sinusoids. */
   channels: number;

@@ -4,7 +4,9 @@ import { show } from '../../options.js';
 
 /** The weight and bias of a convolution, a linear map or a normalisation (gamma and beta), in the engine's layouts. */
 export interface Affine {
+  /** f32: conv [R, S, C, K], linear [C, K], gamma [C]. */
   weight: TensorLike;
+  /** f32, [K]; beta [C]. */
   bias: TensorLike;
 }
 
