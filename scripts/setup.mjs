@@ -139,7 +139,7 @@ function buildNative() {
 /** The CUDA backend's sources on the CPU, for the tests; only CMake builds it. */
 function buildEmulator() {
   if (!existsSync(join(root, 'out/cmake/CMakeCache.txt'))) return;
-  const inputs = fingerprint('native', 'test/emulator/faults.cu', 'CMakeLists.txt', 'scripts/native-sources.cjs');
+  const inputs = fingerprint('native', 'test/emulator', 'test/cuda', 'CMakeLists.txt', 'scripts/native-sources.cjs');
   if (!isStale('emulator', inputs, ['out/cmake/Release/libdiffusion_emulator.so', 'out/cmake/Release/emulator_cases'])) return;
   const env = { CMAKE_BUILD_PARALLEL_LEVEL: String(availableParallelism()) };
   stage('building the CUDA emulator', () => runQuietly('npm', ['run', '--silent', 'build:emulator'], env));
