@@ -52,7 +52,7 @@ export class Device {
   readonly #scopes: Set<Tensor>[] = [];
   #seedState: Tensor | null = null;
 
-  /** @hidden Use `openDevice`. */
+  /** @internal Use `openDevice`. */
   constructor(native: NativeAddon, id: number, info: DeviceInfo) {
     this.native = native;
     this.#id = id;

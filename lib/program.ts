@@ -7,7 +7,7 @@ const forgotten = new FinalizationRegistry<{ device: Device; id: number }>(({ de
   if (!device.closed) device.native.releaseProgram(id);
 });
 
-/** What a recording touches that is known here by more than its memory; noted while it is made. @hidden */
+/** What a recording touches that is known here by more than its memory; noted while it is made. @internal */
 export class RecordingNotes {
   /** Copies of weights that it reads. */
   readonly copiesRead = new Set<Bf16Copy>();
@@ -24,7 +24,7 @@ export class Program<T = unknown> {
   #id: number;
   readonly #notes: RecordingNotes;
 
-  /** @hidden Use `device.record`. */
+  /** @internal Use `device.record`. */
   constructor(device: Device, id: number, result: T, notes: RecordingNotes) {
     this.device = device;
     this.#id = id;

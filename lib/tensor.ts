@@ -12,7 +12,7 @@ export type Layout = 'nhwc' | 'nchw';
 /** Uploads up to this size are copied at once; larger ones are read by the executor, so that the event loop does not wait. */
 const copiedAtOnce = 1 << 20;
 
-/** Memory: counts the writes in place. @hidden */
+/** Memory: counts the writes in place. @internal */
 export interface Cell {
   version: number;
 }
@@ -36,7 +36,7 @@ export class Tensor {
   sums: { readonly tensor: Tensor; readonly version: number } | null = null;
   #handle: Handle;
 
-  /** @hidden Use `device.tensor` and the operations. */
+  /** @internal Use `device.tensor` and the operations. */
   constructor(device: Device, handle: Handle, shape: readonly number[], dtype: DType, cell: Cell = { version: 0 }) {
     this.device = device;
     this.#handle = handle;
