@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -53,16 +53,17 @@ describe('train', () => {
   });
 
   test('streams a folder that is larger than --cache; --skip-corrupt names what it leaves out', async () => {
-    const broken = join(pictures, 'light', 'broken.png');
+    const spoiled = join(root, 'spoiled pictures');
+    cpSync(pictures, spoiled, { recursive: true });
+    const broken = join(spoiled, 'light', 'broken.png');
     writeFileSync(broken, 'no image');
-    const steps = ['--steps', '3', '--json'];
-    const failed = await train('spoiled', ...steps, '--channels', '1', '--cache', '0');
+    const more = ['--data', spoiled, '--steps', '3', '--json', '--channels', '1'];
+    const failed = await train('failed', ...more, '--cache', '0');
     expect(failed).toMatchObject({ status: 1, stderr: expect.stringContaining(broken) });
-    const settings = ['--channels', '1', '--fit', 'fill', '--background', 'black', '--skip-corrupt'];
-    const streamed = await train('streamed', ...steps, ...settings, '--cache', '0');
+    more.push('--fit', 'fill', '--background', 'black', '--skip-corrupt');
+    const streamed = await train('streamed', ...more, '--cache', '0');
     expect(streamed.stderr).toContain(`left out, for it cannot be decoded: ${broken}\n`);
-    const whole = await train('whole', ...steps, ...settings);
-    rmSync(broken);
+    const whole = await train('whole', ...more);
     expect(JSON.parse(streamed.stdout)).toMatchObject({ step: 3, loss: JSON.parse(whole.stdout).loss });
   });
 
