@@ -129,7 +129,8 @@ SlabSource Device::slab_source() {
   return {[this](size_t bytes) { return reserve(bytes); },
           [this](void* address, size_t bytes) { give_back(address, bytes); },
           [this](size_t bytes) {
-            // Few large slabs keep fragmentation low; near the limit, just what is needed.
+            // Few large slabs keep fragmentation low; near the limit or the device's end, just what is needed.
+            if (lacked_) return round_up(bytes, kSlabUnit);
             const size_t growing = std::clamp(static_cast<size_t>(account_->bytes.load()), kFirstSlab, kLargestSlab);
             const size_t generous = std::max(round_up(bytes, kSlabUnit), growing);
             return static_cast<int64_t>(generous) <= limit_ / 4 && fits(generous) ? generous : round_up(bytes, kPage);
@@ -155,8 +156,10 @@ void Device::give_back(void* address, size_t bytes) {
 
 Storage* Device::allocate(size_t bytes) {
   queue_->check_depth();
-  if (lacking_.any())
+  if (lacking_.any()) {
+    lacked_ = true;
     for (void* base : lacking_.take()) pool_.set_aside(base), arena_.set_aside(base);
+  }
   Pool& pool = recording() ? arena_ : pool_;
   auto storage = std::make_unique<Storage>(next_storage_id++, &pool, nullptr, bytes);
   if (&pool == &arena_) in_arena_.insert(storage.get());

@@ -112,6 +112,7 @@ class Device {
   int paused_ = 0;
   Reports* reports_ = nullptr;  // the executor's
   LackingSlabs lacking_;
+  bool lacked_ = false;
   std::unique_ptr<Queue> queue_;  // last: its thread ends before the rest goes
 };
 
