@@ -14,7 +14,7 @@ const root = temporaryFolder();
 const steps = 20;
 
 function trainerOf(device: Device, dtype: 'f32' | 'bf16', options: Partial<TrainerOptions> = {}): Trainer {
-  const model = tinyModel(device, { channelMults: [1], attentionResolutions: [], dropout: 0.1, dtype });
+  const model = tinyModel(device, { dropout: 0.1, dtype });
   return tinyTrainer(device, { model, batchSize: 2, ...options });
 }
 
