@@ -8,7 +8,7 @@ import { basename, join } from 'node:path';
 const hot = /^(adamw|attention|conv|gemm|group_norm|linear|mma|process)/;
 /** Bytes that kernels of these files may keep on the stack after all. */
 const allowance = {
-  conv2d_backward: 8, // in float32 on sm_100 ptxas puts one value there rather than take more than 80 registers
+  conv2d_backward: 8, // in float32, sm_100 and sm_120: ptxas puts one value there rather than take more than 80 registers
 };
 const largestLibrary = 30 * 2 ** 20;
 
