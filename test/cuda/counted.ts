@@ -11,19 +11,29 @@ export interface Counted {
   counts(): { run: number; capture: number; replay: number; destroy: number };
 }
 
+/** The library of the counted emulator, or null. */
+export const library = findNativeFile('libdiffusion_counted.so');
+
+/** Opens it; one at a time is open. */
+export async function openCounted(plan: keyof typeof plans): Promise<Device> {
+  if (library === null) throw new Error('the emulator is built with CMake only');
+  const id = addon().open(library, plans[plan], 0, 0);
+  const device = new Device(addon(), id, { id: 'emulator', available: true, bf16: true });
+  await device.synchronize();
+  return device;
+}
+
 /** Tests on an emulator that counts calls and lets some fail. `opened()` gives the test's own device; one at a time is open. */
 export function onCounted(plan: keyof typeof plans, define: (opened: () => Counted) => void): void {
-  const library = findNativeFile('libdiffusion_counted.so');
   describe(plan, () => {
     if (library === null) {
       test('on the emulator', (context) => context.skip('the emulator is built with CMake only'));
       return;
     }
     let device: Device;
-    const describeIt = () => addon().list(library)[0]?.name ?? '';
+    const describeIt = () => addon().list(library as string)[0]?.name ?? '';
     beforeEach(async () => {
-      device = new Device(addon(), addon().open(library, plans[plan], 0, 0), { id: 'emulator', available: true, bf16: true });
-      await device.synchronize();
+      device = await openCounted(plan);
     });
     afterEach(() => device.close());
     define(() => ({
