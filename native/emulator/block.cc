@@ -98,7 +98,7 @@ void Block::fault(const char* format, ...) {
   return_to_main();
 }
 
-void Block::return_to_main() {
+DIFFUSION_ABANDONED void Block::return_to_main() {
   void* abandoned;
   switch_stack(&abandoned, main_, main_stack_, true);
   __builtin_unreachable();
@@ -125,7 +125,7 @@ Thread* Block::pick() {
   return warps_[w].threads + lane;
 }
 
-void Block::resume(Thread* next, void** save, bool for_good) {
+DIFFUSION_ABANDONED void Block::resume(Thread* next, void** save, bool for_good) {
   current_ = next;
   if (next->stack_pointer == nullptr) {
     next->stack = free_stacks_.back();
@@ -136,7 +136,7 @@ void Block::resume(Thread* next, void** save, bool for_good) {
 }
 
 // Runs threads one after another on this stack, until one that has begun elsewhere is to go on.
-void Block::enter() {
+DIFFUSION_ABANDONED void Block::enter() {
   begin_fiber();
   Block& block = *current_block;
   for (;;) {

@@ -14,6 +14,10 @@ namespace diffusion::emulator {
 // Saves the caller's registers on its stack and that stack's pointer in *save, and continues where `load` was saved.
 extern "C" void diffusion_emulator_switch(void** save, void* load);
 
+// For functions whose frames are abandoned on a stack that is used again: AddressSanitizer must not mark what lies in
+// them.
+#define DIFFUSION_ABANDONED __attribute__((no_sanitize("address")))
+
 struct StackBounds {
   const void* bottom = nullptr;
   size_t bytes = 0;
@@ -22,8 +26,8 @@ StackBounds stack_of_this_thread();  // as the system made it
 
 // The same, and AddressSanitizer, where there is one, learns which stack is in use from now on. for_good: the caller's
 // will not be continued.
-inline void switch_stack(void** save, void* load, [[maybe_unused]] const StackBounds& to,
-                         [[maybe_unused]] bool for_good) {
+DIFFUSION_ABANDONED inline void switch_stack(void** save, void* load, [[maybe_unused]] const StackBounds& to,
+                                             [[maybe_unused]] bool for_good) {
 #if defined(__SANITIZE_ADDRESS__)
   void* frames = nullptr;
   __sanitizer_start_switch_fiber(for_good ? nullptr : &frames, to.bottom, to.bytes);
