@@ -6,9 +6,9 @@
 
 namespace diffusion {
 
-// result[0] = norm = √(before[0]² + Σ grad²), result[1] = min(1, clip/(norm + 1e-6)) (1 when clip = 0; NaN when the
-// norm is not finite) Squares are summed in float64. `before` chains the norm over several arrays.     before, result
-// [2]
+// result[0] = norm = √(before[0]² + Σ grad²)
+// result[1] = min(1, clip/(norm + 1e-6));  1 when clip = 0, NaN when the norm is not finite
+// Squares are summed in float64. `before` chains the norm over several arrays.     before, result [2]
 struct GradientNorm {
   static constexpr const char* name = "gradientNorm";
   In grad;

@@ -1,13 +1,18 @@
-// 2-D convolution, NHWC.   y[n, oh, ow, k] = bias[k] + Σ x[n, oh·stride + r − pad, ow·stride + s − pad, c] · weight[r,
-// s, c, k]
-//   x [N, H, W, C1], x2 [N, H, W, C2] (absent: C2 = 0; the channels of x and x2 count as one concatenated tensor, C =
-//   C1 + C2) weight [R, S, C, K]   bias [K]   shift [N, K] (added to every pixel)   residual, y [N, OH, OW, K]
-//   x, x2, weight, residual and y hold f32, or bf16 with sums in f32 (then y may be f32, without residual); bias, shift
-//   and the gradients of weight and bias f32 sums [N, P, K, 2] f32, P = OH·OW/kSumPixels: Σ y and Σ y² over each
-//   kSumPixels pixels of a sample, before rounding;
-//     for the group normalisation that follows. Only with bf16, and where kSumPixels divides OH·OW.
+// 2-D convolution, NHWC.
+//   y[n, oh, ow, k] = bias[k] + Σ x[n, oh·stride + r − pad, ow·stride + s − pad, c] · weight[r, s, c, k]
+//
+//   x [N, H, W, C1]      x2 [N, H, W, C2] (absent: C2 = 0): their channels count as one tensor's, C = C1 + C2
+//   weight [R, S, C, K]  bias [K]  shift [N, K] (added to every pixel)  residual, y [N, OH, OW, K]
 //   upsample: the convolution reads the nearest-neighbour 2× enlargement of x (H, W count before enlarging)
 //   OH = (H' + top + bottom − R)/stride + 1, H' = 2H when upsampling
+//
+// x, x2, weight, residual and y hold f32, or bf16 with sums in f32; then y may be f32 if there is no residual. bias,
+// shift and the gradients of weight and bias hold f32.
+//
+//   sums [N, P, K, 2] f32, P = OH·OW/kSumPixels
+//
+// for the group normalisation that follows: Σ y and Σ y², before rounding, over kSumPixels pixels of a sample each
+// (which ones, the backend decides). Only with bf16, and where kSumPixels divides OH·OW.
 #pragma once
 
 #include "core/ops/check.h"
