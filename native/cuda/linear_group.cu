@@ -57,16 +57,22 @@ DEVICE Matrix<along> matrix_at(const float* data, int64_t lines, int64_t pitch) 
 // Rows c < C: column c of x. Row C: ones.
 struct ColumnsAndOnes {
   static constexpr bool kAlong = false;
-  using Cursor = Matrix<false>::Cursor;
+  struct Cursor {
+    Matrix<false>::Cursor at;
+    int ones;  // which of the four rows
+  };
   Matrix<false> x;
 
-  DEVICE Cursor begin(int64_t line, int64_t depth, int64_t end) const { return x.begin(line, depth, end); }
+  DEVICE Cursor begin(int64_t line, int64_t depth, int64_t end) const {
+    const int64_t ones = x.lines - line;
+    return {x.begin(line, depth, end), ones >= 0 && ones < 4 ? static_cast<int>(ones) : -1};
+  }
   DEVICE Quad next(Cursor& cursor) const {
-    const bool inside = cursor.depth < cursor.end;
-    Quad q = x.next(cursor);
+    const float one = cursor.at.depth < cursor.at.end ? 1.0f : 0.0f;
+    Quad q = x.next(cursor.at);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-      if (inside && cursor.line + i == x.lines) q.at[i] = 1;
+      if (i == cursor.ones) q.at[i] = one;
     return q;
   }
 };
@@ -133,17 +139,15 @@ weights_kernel(Maps maps, const float* x, const float* dy, bool accumulate, floa
   int64_t column0;
   if (!maps.find(blockIdx.x % across, map, column0)) return;
   Quad total[4] = {};
+  add_tile(shared, ColumnsAndOnes{matrix_at<false>(x, maps.c, maps.c)},
+           matrix_at<false>(dy + maps.n * map.first, map.columns, map.columns), row0, column0, 0, maps.n, total);
+  maps.find(blockIdx.x % across, map, column0);  // again, rather than keep it in registers
   const int64_t k = map.columns;
-  add_tile(shared, ColumnsAndOnes{matrix_at<false>(x, maps.c, maps.c)}, matrix_at<false>(dy + maps.n * map.first, k, k),
-           row0, column0, 0, maps.n, total);
   float *const weight = dvalues + map.weight, *const bias = dvalues + map.bias;
-  const WritePart to_weight{weight, k, 0, accumulate, can_be_wide(weight, k)};
-  const WritePart to_bias{bias, k, 0, accumulate, can_be_wide(bias, k)};
+  const bool wide = can_be_wide(weight, k) && can_be_wide(bias, k);
   write_tile(total, row0, maps.c + 1, column0, k, [&](int64_t row, int64_t column, const Quad& sum) {
-    if (row < maps.c)
-      to_weight(0, row, column, sum);
-    else
-      to_bias(0, 0, column, sum);
+    const WritePart write{row < maps.c ? weight + row * k : bias, k, 0, accumulate, wide};
+    write(0, 0, column, sum);
   });
 }
 
