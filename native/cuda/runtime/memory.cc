@@ -98,7 +98,8 @@ void map_memory(int ordinal, void* address, size_t bytes) {
   const Property property = property_of(ordinal);
   Handle handle{};
   if (const CUresult result = driver().create(&handle, size, &property, 0); result == CUDA_ERROR_OUT_OF_MEMORY)
-    fail(code::out_of_memory, "out of device memory: the device does not have the %zu bytes that were asked of it", size);
+    fail(code::out_of_memory, "out of device memory: the device does not have the %zu bytes that were asked of it",
+         size);
   else if (result != CUDA_SUCCESS)
     fail(code::device, "cuMemCreate: %zu bytes of device %d: driver error %d", size, ordinal, static_cast<int>(result));
   CUmemAccessDesc access{};

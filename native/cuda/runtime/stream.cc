@@ -50,10 +50,13 @@ void check(const char* operation, cudaError_t status) {
 void check_launch(const char* operation) { check(operation, cudaGetLastError()); }
 
 void find_loss(const Stream& stream, Failure* failure) {
-  if (stream.handle == nullptr || stream.impl->capture) return;
+  if (stream.handle == nullptr) return;
   const cudaError_t state = cudaStreamQuery(stream.handle);
   cudaGetLastError();
-  if (state == cudaSuccess || state == cudaErrorNotReady) return;
+  // A recording under way refuses the question, and ends with it.
+  if (state == cudaSuccess || state == cudaErrorNotReady || state == cudaErrorStreamCaptureUnsupported ||
+      state == cudaErrorStreamCaptureInvalidated)
+    return;
   set_lost(stream.ordinal, failure->message);
   is_lost(stream.ordinal, failure);
 }
