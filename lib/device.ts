@@ -64,7 +64,12 @@ export class Device {
     return this.#closing !== null;
   }
 
-  /** A tensor with these values. With `layout: 'nchw'` the given shape is the data's; the tensor's own is NHWC. */
+  /**
+   * A tensor with these values. With `layout: 'nchw'` the given shape is the data's; the tensor's own is NHWC. Its type is that of
+   * the array (f32 for numbers) unless `dtype` says otherwise.
+   * @param shape one to six positive integers
+   * @throws ShapeError when the data do not fit the shape; DTypeError, OptionError, OutOfMemoryError, DisposedError.
+   */
   tensor(
     data: DataArray | readonly number[],
     shape: readonly number[],
@@ -89,12 +94,12 @@ export class Device {
     return tensor;
   }
 
-  /** A tensor of zeros. */
+  /** A tensor of zeros, f32 unless `dtype` says otherwise. @throws ShapeError, DTypeError, OutOfMemoryError, DisposedError. */
   zeros(shape: readonly number[], options: { dtype?: DType } = {}): Tensor {
     return this.full(shape, 0, options);
   }
 
-  /** A tensor that holds `value` everywhere. */
+  /** A tensor that holds `value` everywhere, f32 unless `dtype` says otherwise. @throws As `zeros`, and OptionError. */
   full(shape: readonly number[], value: number, options: { dtype?: DType } = {}): Tensor {
     const { dtype = 'f32' } = parseOptions('full', v.strictObject({ dtype: v.optional(v.unknown()) }), options) as {
       dtype?: DType;
@@ -107,7 +112,10 @@ export class Device {
     return tensor;
   }
 
-  /** Standard normal values, f32: sample n is drawn by (seed, stream, n, element). Without a seed the device's own advances. */
+  /**
+   * Standard normal values, f32: sample n is drawn by (seed, stream, n, element). Without a seed the device's own advances.
+   * @throws ShapeError, OptionError, OutOfMemoryError, DisposedError.
+   */
   randn(shape: readonly number[], options: { seed?: Seed; stream?: number } = {}): Tensor {
     const rng = toRng('randn', this, parseOptions('randn', randnSchema, options) as { seed?: Seed; stream?: number });
     checkShape('randn', shape);
@@ -128,7 +136,10 @@ export class Device {
     return this.native.allocate(this.#id, dtypes[dtype], ...shape);
   }
 
-  /** Runs `body`; every tensor made inside is disposed on leaving, except those that it returns (plain containers are walked). */
+  /**
+   * Runs `body`; every tensor made inside is disposed on leaving, except those that it returns (plain containers are walked).
+   * @throws OptionError for an async function; what `body` throws.
+   */
   scope<T>(body: () => T): T {
     checkFunction('scope', body);
     const made = new Set<Tensor>();
@@ -155,6 +166,7 @@ export class Device {
   /**
    * Executes `body` once and records its operations; `program.run()` executes them again without JavaScript. Tensors made
    * inside that are still alive afterwards are overwritten by each run. Reading inside is an error.
+   * @throws DeviceError within another recording; OptionError for an async function; OutOfMemoryError; what `body` throws.
    */
   record<T>(body: () => T): Program<T> {
     this.#check();
@@ -214,7 +226,10 @@ export class Device {
     return this.#seedState;
   }
 
-  /** Resolves when everything enqueued so far has run. */
+  /**
+   * Resolves when everything enqueued so far has run. A failed operation rejects the `read` of what it made, not this.
+   * @throws DeviceError when the device itself has failed; DisposedError.
+   */
   async synchronize(): Promise<void> {
     this.#check();
     await completion(this.native.synchronize(this.#id));

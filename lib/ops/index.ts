@@ -1,3 +1,11 @@
+/**
+ * Operations on tensors and parameters, each with its gradient where it has one. They enqueue and return at once; what is taped is
+ * decided by the operands (see `noGrad`).
+ *
+ * All check their arguments at once and throw ShapeError, DTypeError, OptionError, DisposedError or DeviceMismatchError naming the
+ * operation and the argument, or OutOfMemoryError; an operation that fails when it runs makes `read` of its result reject.
+ * @module
+ */
 export { type AttentionOptions, attention } from './attention.js';
 export type { TensorLike } from './check.js';
 export { type Conv2dOptions, conv2d } from './conv2d.js';
