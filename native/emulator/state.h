@@ -35,6 +35,9 @@ cudaError_t enqueue(cudaStream_t stream, Work work, bool start = false);
 // cudaSuccess, or why the calling thread may not synchronise or allocate now: that spoils the capture, too.
 cudaError_t allowed_while_capturing();
 void drain_all();
+void start(CUstream_st& stream);  // somebody waits for it; with the lock
+// No thread may ask for the state of a stream that is captured, or of an event in a capture: that spoils it.
+cudaError_t refuse_captured(const std::shared_ptr<struct Capture>& capture, cudaError_t error);
 
 // In graph.cc, for streams and events that are captured; with the lock.
 void add_to_capture(CUstream_st& stream, Work work);

@@ -1,4 +1,4 @@
-// Streams, events and copies of the emulated runtime. Each stream has an OS thread, which starts on the stream's queue
+// Streams and copies of the emulated runtime. Each stream has an OS thread, which starts on the stream's queue
 // only when somebody waits for it.
 #include <cstdio>
 #include <cstring>
@@ -17,12 +17,6 @@ std::set<cudaStream_t>& streams() {
 }
 
 bool idle(const CUstream_st& stream) { return stream.queue.empty() && !stream.busy; }
-
-void start(CUstream_st& stream) {
-  if (idle(stream)) return;
-  stream.started = true;
-  changed().notify_all();
-}
 
 void work(CUstream_st& stream) {
   std::unique_lock hold(lock());
@@ -46,14 +40,6 @@ void work(CUstream_st& stream) {
     }
     changed().notify_all();
   }
-}
-
-// No thread may ask for the state of a stream that is captured, or of an event in a capture.
-cudaError_t refuse_captured(const std::shared_ptr<Capture>& capture, cudaError_t error) {
-  const std::lock_guard hold(lock());
-  if (!capture) return cudaSuccess;
-  capture->spoilt = true;
-  return failed(error);
 }
 
 void drain(std::unique_lock<std::mutex>& hold, CUstream_st& stream) {
@@ -83,6 +69,19 @@ bool is_true(cudaMemcpyKind kind, const void* to, const void* from) {
 }
 
 }  // namespace
+
+void start(CUstream_st& stream) {
+  if (idle(stream)) return;
+  stream.started = true;
+  changed().notify_all();
+}
+
+cudaError_t refuse_captured(const std::shared_ptr<Capture>& capture, cudaError_t error) {
+  const std::lock_guard hold(lock());
+  if (!capture) return cudaSuccess;
+  capture->spoilt = true;
+  return failed(error);
+}
 
 cudaError_t allowed_while_capturing() {
   const std::lock_guard hold(lock());
@@ -211,71 +210,4 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void*
                           return std::string();
                         }),
                         true));
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = new CUevent_st;
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
-  {
-    const std::lock_guard hold(lock());
-    if (stream != nullptr && stream->capture) {
-      record_in_capture(*event, *stream);
-      return cudaSuccess;
-    }
-    event->capture = nullptr;
-    event->done = std::make_shared<bool>(false);
-    event->stream = stream;
-  }
-  return failed(enqueue(stream, [done = event->done] {
-    const std::lock_guard hold(lock());
-    *done = true;
-    changed().notify_all();
-    return std::string();
-  }));
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
-  if (const cudaError_t error = refuse_captured(event->capture, cudaErrorCapturedEvent); error != cudaSuccess)
-    return error;
-  {
-    std::unique_lock hold(lock());
-    if (!*event->done) start(*event->stream);
-    changed().wait(hold, [done = event->done] { return *done; });
-  }
-  return sticky();
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t event) {
-  if (const cudaError_t error = allowed_while_capturing(); error != cudaSuccess) return failed(error);
-  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
-  if (const cudaError_t error = refuse_captured(event->capture, cudaErrorCapturedEvent); error != cudaSuccess)
-    return error;
-  const std::lock_guard hold(lock());
-  if (*event->done) return cudaSuccess;
-  start(*event->stream);
-  return cudaErrorNotReady;
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
-  {
-    const std::lock_guard hold(lock());
-    if (stream != nullptr && (stream->capture || event->capture)) return failed(wait_in_capture(*stream, *event));
-  }
-  return failed(enqueue(stream, [done = event->done, source = event->stream] {
-    std::unique_lock hold(lock());
-    if (!*done) start(*source);
-    changed().wait(hold, [&] { return *done; });
-    return std::string();
-  }));
 }
