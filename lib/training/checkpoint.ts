@@ -9,7 +9,7 @@ import { readJson, writeJson } from '../files/json.js';
 import { UNet } from '../nn/unet.js';
 import { integer, oneOf, parseOptions, string } from '../options.js';
 import type { AdamW } from './adamW.js';
-import { descriptionFile } from './checkpointFolder.js';
+import { checkpointName, descriptionFile } from './checkpointFolder.js';
 import { readMoments, writeMoments } from './moments.js';
 import { type CheckedTrainerOptions, settingsOf } from './trainerOptions.js';
 
@@ -23,6 +23,8 @@ const schema = v.object({
   skipped: integer(0),
   /** Where the learning rate reaches 0. */
   totalSteps: integer(0),
+  /** Checkpoints of the run that were there when this one was written, oldest first: it removes them in their turn. */
+  previous: v.optional(v.array(v.pipe(string(), v.regex(checkpointName, "'checkpoint-<step>'"))), []),
   /** Of the trainer: all that JSON can hold. */
   options: record(),
   model: v.object({ dtype: oneOf('f32', 'bf16') }),
@@ -47,10 +49,14 @@ export interface Run {
   ema: UNet;
 }
 
-/** Writes weights (`unet`), averages (`unet_ema`), moments and, last, `trainer.json` into a folder. Throws FileFormatError. */
+/**
+ * Writes weights (`unet`), averages (`unet_ema`), moments and, last, `trainer.json` into a folder; `previous` are the names of the
+ * run's other checkpoints. Throws FileFormatError.
+ */
 export async function writeCheckpoint(
   folder: string,
   { step, skipped, totalSteps, options, optimizer, ema }: Run,
+  previous: readonly string[],
 ): Promise<void> {
   const { model, diffusion, data, batchSize } = options;
   const { prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, timestepSampler } = diffusion;
@@ -65,6 +71,7 @@ export async function writeCheckpoint(
     step,
     skipped,
     totalSteps,
+    previous: [...previous],
     options: settingsOf(options),
     model: { dtype: model.config.dtype ?? 'f32' },
     diffusion: { schedule: { ...diffusion.schedule.toJSON() }, options: processOptions },

@@ -7,11 +7,17 @@ import { isSystemError, makeFolders, writeFileAtomic } from '../files/atomic.js'
 /** Checkpoints of a run that stay; older ones are removed. */
 const kept = 2;
 
-/** Names the newest checkpoint. */
+/** Names the newest checkpoint; while one takes its place, its name and below it that of the one before. */
 const pointer = 'latest';
 
 /** Written last into a checkpoint, so that one that has it is whole. */
 export const descriptionFile = 'trainer.json';
+
+/** What a folder of a checkpoint is called. */
+export const checkpointName = /^checkpoint-\d+$/;
+
+/** Cleared away by `prepare` where it is left behind. */
+const temporaryName = (name: string) => `.${name}.${randomBytes(6).toString('hex')}.tmp`;
 
 /**
  * The folder of a run: `checkpoint-<step>` folders and a file `latest` with the name of the newest. A checkpoint is written beside
@@ -23,10 +29,10 @@ export class CheckpointFolder {
   readonly #own: string[];
   #prepared: Promise<void> | undefined;
 
-  /** `resumed` is the name of the checkpoint that the run goes on from. */
-  constructor(path: string, resumed?: string) {
+  /** `own` are the names of the checkpoints that the run has written so far, oldest first. */
+  constructor(path: string, own: readonly string[] = []) {
     this.path = path;
-    this.#own = resumed === undefined ? [] : [resumed];
+    this.#own = [...own];
   }
 
   /**
@@ -47,35 +53,54 @@ export class CheckpointFolder {
       const replaced = /^\.(checkpoint-\d+)\.previous$/.exec(name)?.[1];
       if (replaced !== undefined && !(await exists(join(this.path, replaced))))
         await rename(join(this.path, name), join(this.path, replaced));
-      else if (replaced !== undefined || /^\.checkpoint-\d+\.[0-9a-f]+\.tmp$/.test(name))
+      else if (replaced !== undefined || /^\.(checkpoint-\d+|latest)\.[0-9a-f]+\.tmp$/.test(name))
         await rm(join(this.path, name), { recursive: true });
     }
   }
 
   /**
-   * Writes the checkpoint of a step with `fill`, which gets a folder to write into.
+   * Writes the checkpoint of a step with `fill`, which gets a folder to write into and the names of the run's other checkpoints.
    * @returns its path
    * @throws FileFormatError naming the file when the system refuses.
    */
-  async write(step: number, fill: (folder: string) => Promise<void>): Promise<string> {
+  async write(step: number, fill: (folder: string, others: readonly string[]) => Promise<void>): Promise<string> {
     await this.prepare();
     const name = `checkpoint-${step}`;
     const path = join(this.path, name);
-    const temporary = join(this.path, `.${name}.${randomBytes(6).toString('hex')}.tmp`);
+    const temporary = join(this.path, temporaryName(name));
+    const others = this.#own.filter((own) => own !== name);
     try {
       await mkdir(temporary);
-      await fill(temporary);
+      await fill(temporary, others);
+      await this.#announce(name);
       await this.#replace(name, temporary);
       await writeFileAtomic(join(this.path, pointer), `${name}\n`);
-      const others = this.#own.filter((own) => own !== name);
-      for (const old of others.splice(0, others.length - (kept - 1)))
-        await rm(join(this.path, old), { recursive: true, force: true });
       this.#own.splice(0, this.#own.length, ...others, name);
+      for (; this.#own.length > kept; this.#own.shift()) await this.#remove(this.#own[0] as string);
     } catch (error) {
       await rm(temporary, { recursive: true, force: true }).catch(() => undefined);
       throw named(error, `cannot write checkpoint '${path}'`);
     }
     return path;
+  }
+
+  /** From here on the checkpoint is the newest as soon as it has its name, even if nothing else is written any more. */
+  async #announce(name: string): Promise<void> {
+    const before = await this.#named();
+    if (before === undefined || (await exists(join(this.path, name)))) return;
+    await writeFileAtomic(join(this.path, pointer), `${name}\n${before}\n`);
+  }
+
+  /** Never leaves half a folder under its name. */
+  async #remove(name: string): Promise<void> {
+    const removed = join(this.path, temporaryName(name));
+    try {
+      await rename(join(this.path, name), removed);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(removed, { recursive: true });
   }
 
   /** Puts a finished folder in the place of `name`; an older one there is moved aside first. */
@@ -99,12 +124,23 @@ export class CheckpointFolder {
    */
   async newest(): Promise<string> {
     await this.mustExist();
-    const whole = (name: string) => exists(join(this.path, name, descriptionFile));
-    const latest = await readFile(join(this.path, pointer), 'utf8').catch(() => '');
-    if (/^checkpoint-\d+$/.test(latest.trim()) && (await whole(latest.trim()))) return latest.trim();
+    const named = await this.#named();
+    if (named !== undefined) return named;
     const steps = (await readdir(this.path)).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.slice(1).map(Number) ?? []);
-    for (const step of steps.sort((a, b) => b - a)) if (await whole(`checkpoint-${step}`)) return `checkpoint-${step}`;
+    for (const step of steps.sort((a, b) => b - a)) if (await this.#isWhole(`checkpoint-${step}`)) return `checkpoint-${step}`;
     throw new FileFormatError(`there is no checkpoint in '${this.path}'`);
+  }
+
+  /** The first checkpoint named in `latest` that is whole. */
+  async #named(): Promise<string | undefined> {
+    const text = await readFile(join(this.path, pointer), 'utf8').catch(() => '');
+    for (const line of text.split('\n').map((line) => line.trim()))
+      if (checkpointName.test(line) && (await this.#isWhole(line))) return line;
+    return undefined;
+  }
+
+  #isWhole(name: string): Promise<boolean> {
+    return exists(join(this.path, name, descriptionFile));
   }
 
   /** Throws FileFormatError naming the folder when there is none. */

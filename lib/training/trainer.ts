@@ -181,7 +181,7 @@ export class Trainer {
     const writing = this.#saving.then(() => {
       const [step, skipped, totalSteps] = [this.#step, this.#skipped, this.#totalSteps];
       const run = { step, skipped, totalSteps, options: this.#options, optimizer: this.#optimizer, ema: this.ema };
-      return folder.write(step, (path) => writeCheckpoint(path, run));
+      return folder.write(step, (path, others) => writeCheckpoint(path, run, others));
     });
     this.#saving = writing.catch(() => {});
     return writing;
@@ -212,7 +212,7 @@ export class Trainer {
       );
       owned.push(trainer);
       trainer.#ema = await restoreRun(saved, trainer.#optimizer);
-      trainer.#folder = new CheckpointFolder(directory, name);
+      trainer.#folder = new CheckpointFolder(directory, [...description.previous, name]);
       trainer.#ownsParts = true;
       trainer.#step = description.step;
       trainer.#skipped = description.skipped;
