@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { DeviceError } from './errors.js';
-import { addon, findNativeFile, searchPath } from './native.js';
+import { addon } from './native.js';
+import { buildCommand, findNativeFile, searchPath, whereAbsent } from './nativeFiles.js';
 
 /** What `listDevices` says of a device; `reason` is why it is not available, or why 'auto' chose it. */
 export interface DeviceInfo {
@@ -61,9 +62,11 @@ function discover(backend: BackendName): Found[] {
 }
 
 function notBuilt(backend: BackendName): string {
-  const where = `no ${backends[backend]} in ${searchPath().join(' or ')}`;
-  if (backend === 'cuda' && !existsSync('/proc/driver/nvidia/version')) return `no NVIDIA driver found, and ${where}`;
-  return `the ${backend} backend is not built: ${where}`;
+  const file = backends[backend];
+  if (backend === 'cuda' && !existsSync('/proc/driver/nvidia/version'))
+    return `no NVIDIA driver found, and no ${file} in ${searchPath().join(' or ')}`;
+  const makes = { cpu: buildCommand, cuda: `${buildCommand} --cuda`, emulator: 'npm run build:emulator' }[backend];
+  return `the ${backend} backend is not built: ${whereAbsent(file).join(', ')}; '${makes}' makes it`;
 }
 
 /** Every device of this machine, and for what is absent the reason. Never throws for a missing driver or library. */

@@ -1,6 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DeviceError, errorFromCode } from './errors.js';
+import { buildCommand, searchPath, whereAbsent } from './nativeFiles.js';
+
+export { findNativeFile } from './nativeFiles.js';
 
 /** Element type of a tensor: float32, bfloat16, and unsigned 8-bit and signed 32-bit integers. */
 export type DType = 'f32' | 'bf16' | 'u8' | 'i32';
@@ -106,24 +109,6 @@ interface NativeEngine {
   releaseProgram(program: number): void;
 }
 
-const root = join(__dirname, '..');
-
-/** Folders that may hold the native files, in the order in which they are tried. */
-export function searchPath(): string[] {
-  const chosen = process.env.DIFFUSION_NATIVE_PATH;
-  if (chosen) return [chosen];
-  return [join(root, 'out', 'cmake', 'Release'), join(root, 'build', 'Release')];
-}
-
-/** The first file of this name along the search path, or null. */
-export function findNativeFile(name: string): string | null {
-  return (
-    searchPath()
-      .map((folder) => join(folder, name))
-      .find((path) => existsSync(path)) ?? null
-  );
-}
-
 interface Pending {
   resolve(): void;
   reject(error: Error): void;
@@ -154,18 +139,17 @@ function complete(tickets: number[], faults: (Error | null)[]): void {
   }
 }
 
+const addonFile = 'diffusion_native.node';
+
 let loaded: NativeAddon | undefined;
 
-/** The addon, loaded on first use. Throws DeviceError that names every place it looked in and the way to build it. */
+/** The addon, loaded on first use. Throws DeviceError that names every place it looked in and the command that builds it. */
 export function addon(): NativeAddon {
   if (loaded) return loaded;
-  const causes: Error[] = [];
+  const failures: Error[] = [];
   for (const folder of searchPath()) {
-    const path = join(folder, 'diffusion_native.node');
-    if (!existsSync(path)) {
-      causes.push(new Error(`${path} does not exist`));
-      continue;
-    }
+    const path = join(folder, addonFile);
+    if (!existsSync(path)) continue;
     try {
       const module = { exports: {} as NativeAddon };
       process.dlopen(module, path);
@@ -173,11 +157,15 @@ export function addon(): NativeAddon {
       loaded = module.exports;
       return loaded;
     } catch (error) {
-      causes.push(error as Error);
+      failures.push(error as Error);
     }
   }
+  const causes = [...failures, ...whereAbsent(addonFile).map((place) => new Error(place))];
+  const rule = process.env.DIFFUSION_NATIVE_PATH
+    ? 'DIFFUSION_NATIVE_PATH is set, so it was looked for nowhere else'
+    : `Build it with\n  ${buildCommand}\nin the project that depends on diffusion-native`;
   throw new DeviceError(
-    `the native addon could not be loaded; build it with 'npm run build' in ${root}\n${causes.map((cause) => `  ${cause.message}`).join('\n')}`,
+    `the native addon could not be loaded. ${rule}. Looked for in:\n${causes.map(({ message }) => `  ${message}`).join('\n')}`,
     { cause: new AggregateError(causes) },
   );
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { DiffusionError, OptionError } from '../errors.js';
 import { readJson } from '../files/json.js';
+import { addBuildCommand } from './build.js';
 import { addDevicesCommand } from './devices.js';
 import { addSampleCommand } from './sample.js';
 import { addTrainCommand } from './train.js';
@@ -23,6 +24,7 @@ export async function run(argv: readonly string[]): Promise<number> {
       .exitOverride()
       .showHelpAfterError("(add '--help' for the options)")
       .addHelpText('after', footer);
+    addBuildCommand(program);
     addDevicesCommand(program);
     addTrainCommand(program);
     addSampleCommand(program);
