@@ -9,7 +9,9 @@ import { DatasetError, OptionError } from '../errors.js';
 import { savePipeline } from '../files/pipeline.js';
 import { UNet } from '../nn/unet.js';
 import { openDevice } from '../openDevice.js';
-import { Trainer, type TrainingProgress } from '../training/trainer.js';
+import { metricsFile } from '../recording/metrics.js';
+import { type RecordedStep, recordRun } from '../recording/record.js';
+import { Trainer } from '../training/trainer.js';
 import { openData } from './data.js';
 import { interruptible } from './interrupt.js';
 import { duration, say, writeResult } from './output.js';
@@ -31,14 +33,14 @@ async function train(given: TrainArguments, signal: AbortSignal): Promise<void> 
   const { output, json } = given;
   if (!given.resume && (await exists(join(output, 'latest'))))
     throw new OptionError(`train: '${output}' holds a run already: add --resume to go on with it, or choose another --output`);
-  const data = await openData(given, signal);
+  const data = await openData(given, signal, { command: 'train' });
   const device = await openDevice(given.device, { threads: given.threads });
   try {
     const trainer = given.resume ? await Trainer.resume(output, { device, data }) : newTrainer(device, data, given);
     const began = performance.now();
     say(json, `${data.length} images ${data.shape.join('×')}, ${parameterCount(trainer.model)} parameters, on ${device.info.id}`);
     const first = trainer.step;
-    const { last, interrupted } = await takeSteps(trainer, given.steps, signal);
+    const { last, interrupted } = await takeSteps(trainer, given, signal);
     const seconds = (performance.now() - began) / 1000;
     const checkpoint = trainer.step > first || given.resume ? await trainer.save() : null;
     const pipeline = interrupted === null ? join(output, 'pipeline') : null;
@@ -51,6 +53,7 @@ async function train(given: TrainArguments, signal: AbortSignal): Promise<void> 
       skipped: trainer.skipped,
       seconds,
       interrupted: interrupted !== null,
+      metrics: join(output, metricsFile),
       checkpoint,
       pipeline,
       device: device.info.id,
@@ -65,11 +68,11 @@ async function train(given: TrainArguments, signal: AbortSignal): Promise<void> 
 }
 
 /** Runs the steps and shows them; an abort is handed back, so that the run can be saved. */
-async function takeSteps(trainer: Trainer, steps: number, signal: AbortSignal) {
+async function takeSteps(trainer: Trainer, { steps, preview }: TrainArguments, signal: AbortSignal) {
   using progress = new Progress('train', trainer.step + steps, trainer.step);
-  let last: TrainingProgress | undefined;
+  let last: RecordedStep | undefined;
   try {
-    for await (const step of trainer.run({ steps, signal })) {
+    for await (const step of recordRun(trainer, { steps, signal, preview: preview === true ? {} : preview })) {
       last = step;
       progress.update(step.step, `loss ${step.loss.toFixed(4)}`, `${step.imagesPerSecond.toFixed(0)} images/s`);
     }

@@ -1,13 +1,14 @@
 import { type Command, Option } from 'commander';
-import type { DataOptions } from './data.js';
+import { type DataOptions, dataOptions } from './data.js';
 import type { JsonTarget } from './output.js';
-import { deviceOptions, integer, jsonOption, list, number, size } from './values.js';
+import { choice, deviceOptions, integer, jsonOption, list, number } from './values.js';
 
 /** What `train` is given; names are those of the options of UNet, GaussianDiffusion and Trainer. */
 export interface TrainArguments extends DataOptions {
   output: string;
   resume?: true;
   steps: number;
+  preview?: number | true;
   batchSize?: number;
   microBatch?: number;
   learningRate?: number;
@@ -38,8 +39,6 @@ export interface TrainArguments extends DataOptions {
   threads?: number;
   json?: JsonTarget;
 }
-
-const choice = (flags: string, description: string, ...choices: string[]) => new Option(flags, description).choices(choices);
 
 /** What a run keeps: with --resume these come from the checkpoint. */
 const training = () => [
@@ -80,32 +79,16 @@ const diffusion = () => [
 /** Declares the options of `train`. */
 export function addTrainOptions(command: Command): Command {
   const groups: [string, Option[]][] = [
-    [
-      'Data:',
-      [
-        new Option(
-          '--data <path>',
-          'folder of images (sub-folders are classes), CIFAR-10 folder, IDX file or Iconify JSON',
-        ).makeOptionMandatory(),
-        new Option('--labels <file>', 'IDX file with the labels'),
-        new Option('--size <pixels>', 'side, or HEIGHTxWIDTH (default: 32; IDX files: as stored)').argParser(size),
-        new Option('--category <names...>', 'only these categories of an Iconify JSON'),
-        choice('--channels <n>', 'of a folder: 3 RGB, 1 grey, 4 with alpha (default: 3)', '3', '1', '4'),
-        choice('--fit <kind>', 'of a folder: centre crop, bars, or stretched (default: cover)', 'cover', 'contain', 'fill'),
-        new Option('--background <colour>', 'of a folder or icons: CSS colour under transparent pixels (default: white)'),
-        new Option('--skip-corrupt', 'of a folder: leave out files that cannot be decoded'),
-        new Option(
-          '--cache <MiB>',
-          'of a folder: memory for decoded images; a larger set is streamed (default: half of all)',
-        ).argParser(integer(0)),
-      ],
-    ],
+    ['Data:', dataOptions('default: 32; IDX files: as stored')],
     [
       'Run:',
       [
-        new Option('--output <folder>', 'for checkpoints and the finished pipeline').makeOptionMandatory(),
+        new Option('--output <folder>', 'for checkpoints, metrics, loss curve and the finished pipeline').makeOptionMandatory(),
         new Option('--steps <n>', 'how many steps to take, from here when resuming').argParser(integer(1)).default(10000),
         new Option('--resume', 'go on from the newest checkpoint of the output folder'),
+        new Option('--preview [every]', 'sample grids in the output folder every so many steps (1000), and at the end').argParser(
+          integer(1),
+        ),
         ...deviceOptions(),
         jsonOption(),
       ],

@@ -32,6 +32,10 @@ export function size(text: string): number | [height: number, width: number] {
   return sides.length === 1 ? (sides[0] as number) : (sides as [number, number]);
 }
 
+/** An option with a fixed set of values. */
+export const choice = (flags: string, description: string, ...choices: string[]) =>
+  new Option(flags, description).choices(choices);
+
 /** The options that every command with a device has. */
 export const deviceOptions = () => [
   new Option('--device <id>', "'auto', 'cpu', 'cuda' or 'cuda:1'").env('DIFFUSION_DEVICE').default('auto'),

@@ -38,6 +38,8 @@ export class Trainer {
   readonly model: UNet;
   /** The process that noises its images. */
   readonly diffusion: GaussianDiffusion;
+  /** Hears of every step that is done, in their order, also of those that an interrupted run does not yield. @internal */
+  observer: ((progress: TrainingProgress) => void) | null = null;
   readonly #options: options.CheckedTrainerOptions;
   readonly #optimizer: AdamW;
   readonly #batches: Batches;
@@ -75,6 +77,21 @@ export class Trainer {
   /** Steps taken; those in flight count. */
   get step(): number {
     return this.#step;
+  }
+
+  /** The folder of its checkpoints; null without option `directory`. */
+  get directory(): string | null {
+    return this.#folder?.path ?? null;
+  }
+
+  /** [height, width, channels] of the data. @internal */
+  get imageShape(): [height: number, width: number, channels: number] {
+    return this.#options.data.shape;
+  }
+
+  /** The learning rate that the update to `step` (1 the first) has in the run under way. */
+  learningRateOf(step: number): number {
+    return learningRateAt(step - 1, { ...this.#options, totalSteps: this.#totalSteps });
   }
 
   /** Steps that changed nothing because the loss or the gradient was not finite. */
@@ -146,22 +163,20 @@ export class Trainer {
     this.#check('run');
     const { batchSize, onNonFinite } = this.#options;
     const began = performance.now();
-    const running = this.#work.run(
-      this.#step,
-      batch,
-      learningRateAt(this.#step, { ...this.#options, totalSteps: this.#totalSteps }),
-    );
+    const running = this.#work.run(this.#step, batch, this.learningRateOf(this.#step + 1));
     const step = ++this.#step;
     const progress = running.then(({ loss, gradientNorm }) => {
       const done = performance.now();
       const seconds = (done - Math.max(began, this.#lastDone)) / 1000;
       this.#lastDone = done;
+      const result = { step, loss, gradientNorm, imagesPerSecond: batchSize / seconds };
+      this.observer?.(result);
       if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
         this.#skipped++;
         if (onNonFinite === 'throw')
           throw new NonFiniteError(`step ${step}: the loss is ${loss} and the norm of its gradient ${gradientNorm}`);
       }
-      return { step, loss, gradientNorm, imagesPerSecond: batchSize / seconds };
+      return result;
     });
     progress.catch(() => {}); // reported in its turn
     return progress;
