@@ -23,9 +23,9 @@ test.skipIf(missing)(
     const flags = ['-std=c++20', '-O1', '-g1', '-fsanitize=thread', '-Wall', '-Wextra', '-Werror', '-I', 'native'];
     execFileSync(compiler, [...flags, ...sources, '-o', program, '-ldl'], { cwd: root, stdio: 'pipe' });
     // Fixed addresses: the sanitizer of older compilers cannot work where the kernel spreads them widely.
-    const command = spawnSync('setarch', ['-R', 'true']).status === 0 ? ['setarch', '-R', program] : [program];
-    const [first, ...others] = [...command, String(rounds)] as [string, ...string[]];
-    const { status, stdout, stderr } = spawnSync(first, others, { encoding: 'utf8', timeout: 500_000 });
+    const fixed = spawnSync('setarch', ['-R', 'true']).status === 0;
+    const [command, before] = fixed ? ['setarch', ['-R', program]] : [program, []];
+    const { status, stdout, stderr } = spawnSync(command, [...before, String(rounds)], { encoding: 'utf8', timeout: 500_000 });
     expect(stderr).toBe('');
     expect(status).toBe(0);
     const counts = JSON.parse(stdout);
