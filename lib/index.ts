@@ -49,6 +49,14 @@ export {
   OutOfMemoryError,
   ShapeError,
 } from './errors.js';
+export {
+  type EvaluateLossOptions,
+  evaluateLoss,
+  type LossEvaluation,
+  type MeanError,
+  type QuartileError,
+} from './evaluation/lossByTimestep.js';
+export { type SlicedWassersteinOptions, slicedWasserstein } from './evaluation/slicedWasserstein.js';
 export { loadPipeline, type Pipeline, type SavePipelineOptions, savePipeline } from './files/pipeline.js';
 export type { DataArray, DType } from './native.js';
 export * as blocks from './nn/blocks/index.js';

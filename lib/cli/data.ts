@@ -46,13 +46,15 @@ interface DataRequest {
   command: string;
   /** Sides where neither `--size` nor the format says. Default 32. */
   defaultSize?: number | [height: number, width: number];
+  /** Channels of a folder's images where `--channels` does not say. Default 3. */
+  defaultChannels?: DataOptions['channels'];
 }
 
 /** A folder of images or of CIFAR-10, an IDX file, or an Iconify collection, told apart by what is there. */
 export async function openData(
   given: DataOptions,
   signal: AbortSignal,
-  { command, defaultSize = 32 }: DataRequest,
+  { command, defaultSize = 32, defaultChannels }: DataRequest,
 ): Promise<ImageDataset> {
   const { data, labels, size, category, background } = given;
   const kind = await kindOf(data);
@@ -80,7 +82,10 @@ export async function openData(
       if (size !== undefined) throw new OptionError(`${command}: --size does not go with CIFAR-10, which is 32×32`);
       return await ImageDataset.cifar10(data, { signal });
     }
-    if (kind === 'folder') return await openFolder({ ...given, size: size ?? defaultSize }, { onProgress, signal });
+    if (kind === 'folder') {
+      const chosen = { ...given, size: size ?? defaultSize, channels: given.channels ?? defaultChannels };
+      return await openFolder(chosen, { onProgress, signal });
+    }
     return await ImageDataset.idx(data, labels, { size, onProgress, signal });
   } finally {
     progress?.stop();

@@ -4,6 +4,7 @@ import { DiffusionError, OptionError } from '../errors.js';
 import { readJson } from '../files/json.js';
 import { addBuildCommand } from './build.js';
 import { addDevicesCommand } from './devices.js';
+import { addEvaluateCommand } from './evaluate.js';
 import { addSampleCommand } from './sample.js';
 import { addTrainCommand } from './train.js';
 
@@ -11,7 +12,8 @@ import { addTrainCommand } from './train.js';
 export const exitStatus = { done: 0, failed: 1, usage: 2 } as const;
 
 const footer = `
-Exit status: 0 done, 1 failed, 2 wrong usage. Ctrl-C: train saves a checkpoint and ends with 0, sample writes nothing and ends with 1.
+Exit status: 0 done, 1 failed, 2 wrong usage. Ctrl-C: train saves a checkpoint and ends with 0, sample and evaluate write
+nothing and end with 1.
 Environment: DIFFUSION_DEVICE is the default of --device, DIFFUSION_NATIVE_PATH a folder with the native files.`;
 
 /** Runs the program with these arguments and gives its exit status. Problems go to standard error. */
@@ -28,6 +30,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     addDevicesCommand(program);
     addTrainCommand(program);
     addSampleCommand(program);
+    addEvaluateCommand(program);
     await program.parseAsync(argv, { from: 'user' });
     return exitStatus.done;
   } catch (error) {

@@ -5,6 +5,7 @@ import { saveImageGrid } from '../files/png.js';
 import { openDevice } from '../openDevice.js';
 import type { SamplerOptions } from '../sampling/options.js';
 import { Sampler } from '../sampling/sampler.js';
+import { drawImages } from './draw.js';
 import { interruptible } from './interrupt.js';
 import { openModel } from './model.js';
 import { duration, type JsonTarget, say, writeResult } from './output.js';
@@ -72,36 +73,16 @@ async function sample(given: SampleArguments, signal: AbortSignal): Promise<void
       throw new OptionError(`sample: the model has ${model.numClasses} classes: choose some by --labels, for example 0,1`);
     const steps = given.steps ?? Math.min(defaultSteps, diffusion.schedule.length);
     const sampler = new Sampler(diffusion, model, { method, eta, spacing, steps });
-    const batches: Float32Array[] = [];
-    let shape: readonly number[] = [];
     using progress = new Progress('sample', Math.ceil(count / batchSize) * steps);
-    for (let done = 0; done < count; done += batchSize) {
-      const size = Math.min(batchSize, count - done);
-      const labels =
-        given.labels && Array.from({ length: size }, (_, i) => given.labels?.at((done + i) % given.labels.length) as number);
-      for await (const { step, total, x } of sampler.steps({ count: size, first: first + done, seed, labels, signal })) {
-        progress.update(batches.length * total + step);
-        if (step < total) continue;
-        batches.push((await x.read()) as Float32Array);
-        shape = x.shape.slice(1);
-      }
-    }
+    const { images, shape } = await drawImages(sampler, { count, first, seed, batchSize, labels: given.labels, signal }, (done) =>
+      progress.update(done),
+    );
     progress.stop();
-    await saveImageGrid(output, concatenate(batches), [count, ...shape], { columns, scale });
+    await saveImageGrid(output, images, [count, ...shape], { columns, scale });
     const seconds = (performance.now() - began) / 1000;
     await writeResult(json, { output, count, first, seed, method, steps, shape, seconds, device: device.info.id });
     say(json, `${count} samples of seed ${seed} after ${duration(seconds)}: ${output}`);
   } finally {
     await device.close();
   }
-}
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

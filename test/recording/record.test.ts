@@ -157,5 +157,5 @@ test('one record at a time; memory of the device is as before', async () => {
   await first.next();
   await expect(recordRun(trainer, { steps: 1 }).next()).rejects.toThrow(/being recorded/);
   for await (const _ of first);
-  expect(device.memory().usedBytes).toBe(before);
+  expect(device.memory().usedBytes).toBeLessThanOrEqual(before); // less where garbage of other tests went meanwhile
 });
