@@ -12,7 +12,7 @@ describe('help', () => {
     const { status, stdout } = await commandLine('--help');
     expect(status).toBe(0);
     expect(stdout).toMatch(/^Usage: diffusion-native /);
-    for (const command of ['devices', 'train', 'sample']) {
+    for (const command of ['devices', 'train', 'sample', 'evaluate']) {
       expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
       const help = await commandLine(command, '--help');
       expect(help.status).toBe(0);
