@@ -7,7 +7,7 @@ import { completion, type DataArray, type DType, dtypes, type Handle, type Nativ
 import { checkFunction, parseOptions } from './options.js';
 import { Program, RecordingNotes } from './program.js';
 import { type Seed, toRng } from './random.js';
-import { keptTensors } from './scope.js';
+import { abandonGraphs, countedNodes, keptTensors } from './scope.js';
 import { checkDType, checkShape, type Layout, permute, sizeOf, Tensor } from './tensor.js';
 
 const tensorSchema = v.strictObject({
@@ -144,6 +144,7 @@ export class Device {
     checkFunction('scope', body);
     const made = new Set<Tensor>();
     this.#scopes.push(made);
+    const nodes = countedNodes();
     let kept: Set<Tensor> = new Set();
     try {
       const result = body();
@@ -153,6 +154,9 @@ export class Device {
       }
       kept = keptTensors(result);
       return result;
+    } catch (error) {
+      abandonGraphs(made, nodes);
+      throw error;
     } finally {
       this.#scopes.pop();
       const outer = this.#scopes.at(-1);

@@ -1,3 +1,4 @@
+import type { TapeNode } from './autograd/tape.js';
 import { Tensor } from './tensor.js';
 
 /** The tensors in a value: itself, or inside arrays, maps, sets and plain objects, however deep. */
@@ -10,4 +11,26 @@ export function keptTensors(value: unknown, found = new Set<Tensor>(), seen = ne
   else if (Object.getPrototypeOf(value) === Object.prototype || Object.getPrototypeOf(value) === null)
     for (const item of Object.values(value)) keptTensors(item, found, seen);
   return found;
+}
+
+let nodes = 0;
+
+/** Counts the operations that are taped, in all. */
+export const countNode = (): number => ++nodes;
+
+/** How many operations have been taped so far. */
+export const countedNodes = (): number => nodes;
+
+/**
+ * Frees what the graphs of some tensors keep for a backward pass that will not come, of operations taped after so many others.
+ * Otherwise that memory would come back only with the garbage collector, and what failed for lack of memory would fail again.
+ */
+export function abandonGraphs(tensors: Iterable<Tensor>, since: number): void {
+  const isNew = (edge: Tensor['edge']): edge is TapeNode =>
+    edge !== null && 'saved' in edge && edge.number > since && !edge.freed;
+  const waiting = [...tensors].map((tensor) => tensor.edge).filter(isNew);
+  for (let node = waiting.pop(); node; node = waiting.pop()) {
+    node.free();
+    waiting.push(...node.inputs.filter(isNew));
+  }
 }

@@ -1,6 +1,7 @@
 import { OptionError, ShapeError } from '../errors.js';
 import { add } from '../ops/elementwise.js';
 import { checkFunction } from '../options.js';
+import { countNode } from '../scope.js';
 import { sizeOf, Tensor } from '../tensor.js';
 import type { Parameter } from './parameter.js';
 
@@ -17,6 +18,8 @@ export type Backward = (dy: Tensor) => readonly (Tensor | null)[];
 export class TapeNode {
   /** @internal */
   freed = false;
+  /** In the order of their making. @internal */
+  readonly number = countNode();
 
   constructor(
     readonly operation: string,
@@ -143,7 +146,8 @@ function reversedOrder(root: TapeNode): TapeNode[] {
 
 /**
  * Sums the gradient of `loss` (one value) into `Parameter.grad` of every parameter that it depends on, and frees the graph.
- * Throws ShapeError when the loss is not one value, OptionError when it has no graph or a saved tensor was written since.
+ * Throws ShapeError when the loss is not one value, OptionError when it has no graph or a saved tensor was written since;
+ * OutOfMemoryError, after which the graph is used up and the gradients are in part the new ones.
  */
 export function backward(loss: Tensor): void {
   if (!(loss instanceof Tensor)) throw new OptionError('backward: a Tensor is needed');
@@ -159,23 +163,30 @@ export function backward(loss: Tensor): void {
   if (order.some((node) => node.freed)) throw new OptionError('backward: this graph has been used by backward already');
   for (const node of order) for (const saved of node.saved) saved.get(node.operation);
   const gradients = new Map<Edge, Tensor>();
-  withTaping(false, () =>
-    device.unscoped(() => {
-      gradients.set(edge, device.full(loss.shape, 1, { dtype: loss.dtype }));
-      for (const node of order) {
-        const dy = gradients.get(node);
-        gradients.delete(node);
-        if (dy) {
-          const inputGradients = device.scope(() => node.backward(dy));
-          for (const [i, gradient] of inputGradients.entries())
-            if (gradient) deliver(node.inputs[i] ?? null, gradient, gradients);
-          if (!inputGradients.includes(dy)) dy.dispose();
-        }
-        node.free();
-      }
-    }),
-  );
+  try {
+    withTaping(false, () => device.unscoped(() => propagate(loss, order, gradients)));
+  } catch (error) {
+    for (const node of order) node.free();
+    for (const gradient of gradients.values()) gradient.dispose();
+    throw error;
+  }
   loss.edge = null;
+}
+
+/** Goes through the operations, freeing each; `gradients` holds those that are under way. */
+function propagate(loss: Tensor, order: readonly TapeNode[], gradients: Map<Edge, Tensor>): void {
+  const { device } = loss;
+  gradients.set(loss.edge as TapeNode, device.full(loss.shape, 1, { dtype: loss.dtype }));
+  for (const node of order) {
+    const dy = gradients.get(node);
+    if (dy) {
+      const inputGradients = device.scope(() => node.backward(dy));
+      gradients.delete(node);
+      for (const [i, gradient] of inputGradients.entries()) if (gradient) deliver(node.inputs[i] ?? null, gradient, gradients);
+      if (!inputGradients.includes(dy)) dy.dispose();
+    }
+    node.free();
+  }
 }
 
 function deliver(edge: Edge | null, gradient: Tensor, gradients: Map<Edge, Tensor>): void {

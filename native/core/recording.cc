@@ -105,6 +105,9 @@ void Device::abandon_recording() {
     release(*end_recording());
   } catch (const Error&) {  // what was made inside is lost, and says so when it is used
   }
+  // It may have failed for lack of memory: what it leaves unused is for others, a backend's scratch among them.
+  pool_.trim();
+  if (programs_ == 0) arena_.trim();
 }
 
 void Device::pause_recording() {
