@@ -21,16 +21,16 @@ export interface DataOptions {
   cache?: number;
 }
 
-/** Where the images come from: options that commands share. `sizes` says what the size is by default. */
-export const dataOptions = (sizes: string): Option[] => [
+/** Where the images come from: options that commands share. The arguments say what size and channels are by default. */
+export const dataOptions = (sizes: string, channels: string): Option[] => [
   new Option(
     '--data <path>',
     'folder of images (sub-folders are classes), CIFAR-10 folder, IDX file or Iconify JSON',
   ).makeOptionMandatory(),
   new Option('--labels <file>', 'IDX file with the labels'),
-  new Option('--size <pixels>', `side, or HEIGHTxWIDTH (${sizes})`).argParser(sides),
+  new Option('--size <pixels>', `side, or HEIGHTxWIDTH (default: ${sizes})`).argParser(sides),
   new Option('--category <names...>', 'only these categories of an Iconify JSON'),
-  choice('--channels <n>', 'of a folder: 3 RGB, 1 grey, 4 with alpha (default: 3)', '3', '1', '4'),
+  choice('--channels <n>', `of a folder: 3 RGB, 1 grey, 4 with alpha (default: ${channels})`, '3', '1', '4'),
   choice('--fit <kind>', 'of a folder: centre crop, bars, or stretched (default: cover)', 'cover', 'contain', 'fill'),
   new Option('--background <colour>', 'of a folder or icons: CSS colour under transparent pixels (default: white)'),
   new Option('--skip-corrupt', 'of a folder: leave out files that cannot be decoded'),

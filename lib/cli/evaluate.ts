@@ -46,7 +46,8 @@ export function addEvaluateCommand(program: Command): void {
     .command('evaluate')
     .description('measure a trained model on images: its loss by timestep, and how far its samples are from the images')
     .argument('<model>', "pipeline folder, or the output folder of 'train' or one of its checkpoints (averaged weights)");
-  for (const option of dataOptions("default: the model's; IDX files: as stored")) command.addOption(option.helpGroup('Data:'));
+  for (const option of dataOptions("the model's; IDX files: as stored", "the model's"))
+    command.addOption(option.helpGroup('Data:'));
   for (const option of evaluation()) command.addOption(option);
   command.action((model: string, given: EvaluateArguments) => interruptible((signal) => evaluate(model, given, signal)));
 }

@@ -79,7 +79,7 @@ const diffusion = () => [
 /** Declares the options of `train`. */
 export function addTrainOptions(command: Command): Command {
   const groups: [string, Option[]][] = [
-    ['Data:', dataOptions('default: 32; IDX files: as stored')],
+    ['Data:', dataOptions('32; IDX files: as stored', '3')],
     [
       'Run:',
       [

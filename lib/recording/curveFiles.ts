@@ -1,3 +1,4 @@
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../files/atomic.js';
 import { loadSharp } from '../files/sharp.js';
@@ -54,5 +55,16 @@ export class CurveFiles {
     const png = await sharp(Buffer.from(svg)).png().toBuffer();
     await writeFileAtomic(join(this.#directory, 'loss.svg'), svg);
     await writeFileAtomic(join(this.#directory, 'loss.png'), png);
+  }
+}
+
+/** Removes what a killed run left half written, in its folder and that of the previews. */
+export async function clearHalfWritten(directory: string, previews: string): Promise<void> {
+  for (const [folder, temporary] of [
+    [directory, /^\.loss\.(svg|png)\.[0-9a-f]{12}\.tmp$/],
+    [join(directory, previews), /^\.step-\d+\.png\.[0-9a-f]{12}\.tmp$/],
+  ] as const) {
+    const names = await readdir(folder).catch(() => []);
+    for (const name of names) if (temporary.test(name)) await rm(join(folder, name), { force: true });
   }
 }

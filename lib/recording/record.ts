@@ -2,10 +2,10 @@ import * as v from 'valibot';
 import { OptionError } from '../errors.js';
 import { integer, parseOptions, show, signal } from '../options.js';
 import { Trainer, type TrainingProgress } from '../training/trainer.js';
-import { CurveFiles } from './curveFiles.js';
+import { CurveFiles, clearHalfWritten } from './curveFiles.js';
 import { LossCurve } from './lossCurve.js';
 import { MetricsFile, type RunMetrics } from './metrics.js';
-import { Preview, type PreviewOptions } from './preview.js';
+import { Preview, type PreviewOptions, previewFolder } from './preview.js';
 
 /** Options of `recordRun`. */
 export interface RecordOptions {
@@ -101,6 +101,7 @@ async function* record(
       before = seconds;
     });
     metrics = file;
+    await clearHalfWritten(directory, previewFolder);
     const began = performance.now();
     trainer.observer = (progress) => {
       const seconds = before + (performance.now() - began) / 1000;

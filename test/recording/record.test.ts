@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -106,6 +106,7 @@ test('a run that ended at any step goes on from its checkpoint with each step on
   expect(left).toEqual(count(1, trainer.step)); // also the step that was under way
   const killed = join(root, 'd as it was');
   cpSync(directory, killed, { recursive: true });
+  writeFileSync(join(killed, '.loss.svg.0123456789ab.tmp'), 'half');
   const resumed = await Trainer.resume(killed, { device, data: tinyData() });
   expect(resumed.step).toBe(4);
   await record(resumed, { steps: 5 });
@@ -114,6 +115,7 @@ test('a run that ended at any step goes on from its checkpoint with each step on
   expect(metrics.slice(0, 6).map(({ loss }) => loss)).toEqual((await metricsOf(directory)).slice(0, 6).map(({ loss }) => loss));
   expect(metrics.every(({ seconds }, i) => i === 0 || seconds > (metrics[i - 1]?.seconds as number))).toBe(true);
   expect(readFileSync(join(killed, 'loss.svg'), 'utf8')).toContain('at step 9');
+  expect(readdirSync(killed).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   resumed.dispose();
 });
 
