@@ -25,7 +25,7 @@ const schema = v.strictObject({
 });
 
 /** Values of one read at most: handing over more at once would hold up the event loop. */
-const valuesRead = 1 << 17;
+const valuesRead = 1 << 16;
 
 /**
  * The sliced 2-Wasserstein distance between two sets of as many samples each (Bonneel et al. 2015, doi 10.1007/s10851-014-0506-3),
