@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cpu/convert.h"
 #include "cpu/ops.h"
 #include "cpu/parallel.h"
 #include "cpu/sum.h"
@@ -48,13 +49,24 @@ void adamw(Stream& stream, const AdamW& op) {
     value[i] = updated;
     return updated;
   };
+  Bf16* copy = op.copy.as<Bf16>();
   parallel_elements(stream, op.value.size(), [=](int64_t begin, int64_t end) {
-    if (ema == nullptr) {
+    if (ema == nullptr && copy == nullptr) {
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) update(i);
-    } else {
+    } else if (copy == nullptr) {
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) ema[i] = keep * ema[i] + blend * update(i);
+    } else if (ema == nullptr) {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) copy[i] = round_bf16(update(i));
+    } else {
+#pragma omp simd
+      for (int64_t i = begin; i < end; ++i) {
+        const float updated = update(i);
+        ema[i] = keep * ema[i] + blend * updated;
+        copy[i] = round_bf16(updated);
+      }
     }
   });
 }

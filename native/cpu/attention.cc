@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cpu/float_types.h"
 #include "cpu/math.h"
 #include "cpu/matmul.h"
 #include "cpu/ops.h"
@@ -17,7 +18,7 @@
 namespace diffusion::cpu::DIFFUSION_ISA {
 namespace {
 
-constexpr int kTransposedK = kFreeSlot, kTransposedV = kFreeSlot + 1, kScores = kFreeSlot + 2;
+constexpr int kTransposedK = kFreeSlot, kTransposedV = kFreeSlot + 1, kScores = kFreeSlot + 2, kCopies = kFreeSlot + 3;
 constexpr int64_t kTile = 1 << 16;  // scores that a task holds at once (256 KB)
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -125,6 +126,8 @@ struct HeadGradients {
 }  // namespace
 
 void attention(Stream& stream, const Attention& op) {
+  if (op.q.dtype == DType::bf16)
+    return in_f32(stream, kCopies, op, [&](const Attention& wide) { attention(stream, wide); });
   const Shape s(op.q, op.heads);
   const Blocks blocks(s.l, most_rows(s.l));
   const float* const kt = transpose_heads(stream, s, op.k.f32(), kTransposedK);
@@ -153,6 +156,8 @@ void attention(Stream& stream, const Attention& op) {
 // Short sequences: one task a head, scores computed once. Long ones: tasks for blocks of queries (dq) and for blocks of
 // keys (dk, dv), each computing the scores that it needs.
 void attention_backward(Stream& stream, const AttentionBackward& op) {
+  if (op.q.dtype == DType::bf16)
+    return in_f32(stream, kCopies, op, [&](const AttentionBackward& wide) { attention_backward(stream, wide); });
   const Shape s(op.q, op.heads);
   const bool whole = s.l * s.l <= kTile;
   const Blocks blocks(s.l, whole ? s.l : most_rows(s.l));

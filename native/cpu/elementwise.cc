@@ -1,6 +1,7 @@
 // Maps of one or two tensors, element by element (core/ops/elementwise.h). Each is one pass; an output may be an input.
 #include "core/ops/elementwise.h"
 
+#include "cpu/float_types.h"
 #include "cpu/math.h"
 #include "cpu/ops.h"
 #include "cpu/parallel.h"
@@ -11,18 +12,47 @@ namespace {
 
 template <class F>
 void map(const Stream& stream, const View& x, const View& y, const F& f) {
-  parallel_elements(stream, y.size(), [from = x.f32(), to = y.f32(), f](int64_t begin, int64_t end) {
+  with_float(y.dtype, [&](auto type) {
+    using T = decltype(type);
+    parallel_elements(stream, y.size(), [from = x.as<T>(), to = y.as<T>(), f](int64_t begin, int64_t end) {
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) to[i] = f(from[i]);
+      for (int64_t i = begin; i < end; ++i) to[i] = convert<T>(f(widen(from[i])));
+    });
   });
 }
 
 template <class F>
 void map(const Stream& stream, const View& a, const View& b, const View& y, const F& f) {
-  parallel_elements(stream, y.size(), [left = a.f32(), right = b.f32(), to = y.f32(), f](int64_t begin, int64_t end) {
+  with_float(y.dtype, [&](auto type) {
+    using T = decltype(type);
+    const T *const left = a.as<T>(), *const right = b.as<T>();
+    parallel_elements(stream, y.size(), [left, right, to = y.as<T>(), f](int64_t begin, int64_t end) {
 #pragma omp simd
-    for (int64_t i = begin; i < end; ++i) to[i] = f(left[i], right[i]);
+      for (int64_t i = begin; i < end; ++i) to[i] = convert<T>(f(widen(left[i]), widen(right[i])));
+    });
   });
+}
+
+template <class T>
+void drop(const Stream& stream, const Dropout& op) {
+  const Generator g = resolve(op.rng);
+  const int64_t sample_size = op.x.size() == 0 ? 0 : op.x.per_sample();
+  const int64_t chunks = (sample_size + kRandomChunk - 1) / kRandomChunk;
+  const float p = op.p, keep = 1.0f / (1.0f - op.p);
+  parallel_for(stream, op.x.shape[0] * chunks, grain_of(4 * std::min(sample_size, kRandomChunk)),
+               [=, &op](int64_t begin, int64_t end) {
+                 alignas(64) uint32_t buffer[kRandomChunk + kRandomPadding];
+                 for (int64_t item = begin; item < end; ++item) {
+                   const int64_t n = item / chunks, first = item % chunks * kRandomChunk;
+                   const int64_t count = std::min(kRandomChunk, sample_size - first);
+                   const uint32_t* words = random_words(g, static_cast<uint32_t>(n), first, count, buffer);
+                   const T* x = op.x.as<T>() + n * sample_size + first;
+                   T* y = op.y.as<T>() + n * sample_size + first;
+#pragma omp simd
+                   for (int64_t i = 0; i < count; ++i)
+                     y[i] = convert<T>(uniform(words[i]) < p ? 0.0f : widen(x[i]) * keep);
+                 }
+               });
 }
 
 }  // namespace
@@ -52,23 +82,7 @@ void dropout(Stream& stream, const Dropout& op) {
     map(stream, op.x, op.y, [](float x) { return x; });
     return;
   }
-  const Generator g = resolve(op.rng);
-  const int64_t sample_size = op.x.size() == 0 ? 0 : op.x.per_sample();
-  const int64_t chunks = (sample_size + kRandomChunk - 1) / kRandomChunk;
-  const float p = op.p, keep = 1.0f / (1.0f - op.p);
-  parallel_for(stream, op.x.shape[0] * chunks, grain_of(4 * std::min(sample_size, kRandomChunk)),
-               [=, &op](int64_t begin, int64_t end) {
-                 alignas(64) uint32_t buffer[kRandomChunk + kRandomPadding];
-                 for (int64_t item = begin; item < end; ++item) {
-                   const int64_t n = item / chunks, first = item % chunks * kRandomChunk;
-                   const int64_t count = std::min(kRandomChunk, sample_size - first);
-                   const uint32_t* words = random_words(g, static_cast<uint32_t>(n), first, count, buffer);
-                   const float* x = op.x.f32() + n * sample_size + first;
-                   float* y = op.y.f32() + n * sample_size + first;
-#pragma omp simd
-                   for (int64_t i = 0; i < count; ++i) y[i] = uniform(words[i]) < p ? 0.0f : x[i] * keep;
-                 }
-               });
+  with_float(op.x.dtype, [&](auto type) { drop<decltype(type)>(stream, op); });
 }
 
 }  // namespace diffusion::cpu::DIFFUSION_ISA

@@ -43,6 +43,9 @@ struct GroupNormPlan {
   int64_t pixels_of(int64_t block) const { return std::min(block_pixels, pixels - first_pixel(block)); }
   double group_size() const { return static_cast<double>(pixels) * static_cast<double>(c / groups); }
 
+  // Whether threads share out samples, which keeps a sample in the cache between the passes, or blocks.
+  bool by_samples(const Stream& stream) const { return n % stream.threads == 0 || n >= 4 * stream.threads; }
+
   // Random words are drawn for whole rows, some at a time.
   int64_t rows_drawn() const { return std::max<int64_t>(1, kRandomChunk / row); }
   int64_t words() const { return rows_drawn() * row + kRandomPadding; }
@@ -95,12 +98,11 @@ void for_rows(const GroupNormPlan& plan, int64_t n, int64_t pixel, int64_t count
 }
 
 // Two passes over each sample: start(n), first(n, block)…, middle(n, owner), second(n, block)…, where `owner` is true
-// for one caller a sample. Threads share out samples where those are enough, which keeps a sample in the cache between
-// the passes, and blocks otherwise; start and middle then run in every thread that works on the sample.
+// for one caller a sample. Where threads share out blocks, start and middle run in every thread that works on a sample.
 template <class Start, class First, class Middle, class Second>
 void two_passes(const Stream& stream, const GroupNormPlan& plan, const Start& start, const First& first,
                 const Middle& middle, const Second& second) {
-  if (plan.n % stream.threads == 0 || plan.n >= 4 * stream.threads) {
+  if (plan.by_samples(stream)) {
     parallel_for(stream, plan.n, grain_of(plan.pixels * plan.c), [&](int64_t begin, int64_t end) {
       for (int64_t n = begin; n < end; ++n) {
         start(n);

@@ -3,32 +3,24 @@
 
 #include <cstring>
 
-#include "cpu/convert.h"
+#include "cpu/float_types.h"
 #include "cpu/ops.h"
 #include "cpu/parallel.h"
 
 namespace diffusion::cpu::DIFFUSION_ISA {
 namespace {
 
-template <class To, class From>
-void cast_elements(const Stream& stream, const View& x, const View& y) {
-  parallel_elements(stream, x.size(), [from = x.as<From>(), to = y.as<To>()](int64_t begin, int64_t end) {
-#pragma omp simd
-    for (int64_t i = begin; i < end; ++i) to[i] = convert<To>(from[i]);
-  });
-}
-
 template <class From>
 void cast_from(const Stream& stream, const View& x, const View& y) {
   switch (y.dtype) {
     case DType::f32:
-      return cast_elements<float, From>(stream, x, y);
+      return convert_elements(stream, x.as<From>(), x.size(), y.f32());
     case DType::bf16:
-      return cast_elements<Bf16, From>(stream, x, y);
+      return convert_elements(stream, x.as<From>(), x.size(), y.as<Bf16>());
     case DType::u8:
-      return cast_elements<uint8_t, From>(stream, x, y);
+      return convert_elements(stream, x.as<From>(), x.size(), y.as<uint8_t>());
     case DType::i32:
-      return cast_elements<int32_t, From>(stream, x, y);
+      return convert_elements(stream, x.as<From>(), x.size(), y.i32());
   }
 }
 
@@ -125,13 +117,15 @@ void permute(Stream& stream, const Permute& op) {
 }
 
 void concat(Stream& stream, const Concat& op) {
-  const int64_t a = op.a.channels() * 4, b = op.b.channels() * 4, rows = op.y.rows();
+  const auto width = static_cast<int64_t>(bytes_of(op.y.dtype));
+  const int64_t a = op.a.channels() * width, b = op.b.channels() * width, rows = op.y.rows();
   copy_rows(stream, op.a.data, a, op.y.data, a + b, a, rows);
   copy_rows(stream, op.b.data, b, op.y.as<char>() + a, a + b, b, rows);
 }
 
 void split(Stream& stream, const Split& op) {
-  const int64_t a = op.a.channels() * 4, b = op.b.channels() * 4, rows = op.y.rows();
+  const auto width = static_cast<int64_t>(bytes_of(op.y.dtype));
+  const int64_t a = op.a.channels() * width, b = op.b.channels() * width, rows = op.y.rows();
   copy_rows(stream, op.y.data, a + b, op.a.data, a, a, rows);
   copy_rows(stream, op.y.as<char>() + a, a + b, op.b.data, b, b, rows);
 }

@@ -1,6 +1,7 @@
 // Sums, means and the mean squared error (core/ops/reduce.h), summed in float64 over blocks fixed by the shape.
 #include "core/ops/reduce.h"
 
+#include "cpu/float_types.h"
 #include "cpu/ops.h"
 #include "cpu/parallel.h"
 #include "cpu/sum.h"
@@ -9,19 +10,27 @@ namespace diffusion::cpu::DIFFUSION_ISA {
 
 void mean(Stream& stream, const Mean& op) {
   const int64_t n = op.x.size();
-  const float* x = op.x.f32();
-  const double* sum = sum_segments(stream, 1, n, [x](int64_t i) { return static_cast<double>(x[i]); });
-  op.y.f32()[0] = static_cast<float>(sum[0] / static_cast<double>(n));
+  with_float(op.x.dtype, [&](auto type) {
+    const auto* x = op.x.as<decltype(type)>();
+    const double* sum = sum_segments(stream, 1, n, [x](int64_t i) { return static_cast<double>(widen(x[i])); });
+    op.y.f32()[0] = static_cast<float>(sum[0] / static_cast<double>(n));
+  });
 }
 
 void mean_backward(Stream& stream, const MeanBackward& op) {
   const int64_t n = op.dx.size();
-  float* dx = op.dx.f32();
-  const float value = op.dy.f32()[0] / static_cast<float>(n);
-  parallel_elements(stream, n, [=](int64_t begin, int64_t end) { std::fill(dx + begin, dx + end, value); });
+  with_float(op.dx.dtype, [&](auto type) {
+    using T = decltype(type);
+    T* dx = op.dx.as<T>();
+    const T value = convert<T>(op.dy.f32()[0] / static_cast<float>(n));
+    parallel_elements(stream, n, [=](int64_t begin, int64_t end) { std::fill(dx + begin, dx + end, value); });
+  });
 }
 
-void sum_pixels(Stream& stream, const SumPixels& op) {
+namespace {
+
+template <class T>
+void sum_pixels_of(Stream& stream, const SumPixels& op) {
   const int64_t n = op.x.shape[0], c = op.x.channels();
   if (n * c == 0) return;
   const int64_t pixels = op.x.size() / (n * c);
@@ -31,12 +40,12 @@ void sum_pixels(Stream& stream, const SumPixels& op) {
   parallel_for(stream, n * blocks, grain_of(std::min(block, pixels) * c), [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t first = item % blocks * block, last = std::min(pixels, first + block);
-      const float* x = op.x.f32() + (item / blocks * pixels + first) * c;
+      const T* x = op.x.as<T>() + (item / blocks * pixels + first) * c;
       double* sum = partial + item * c;
       std::fill(sum, sum + c, 0.0);
       for (int64_t p = first; p < last; ++p, x += c)
 #pragma omp simd
-        for (int64_t k = 0; k < c; ++k) sum[k] += static_cast<double>(x[k]);
+        for (int64_t k = 0; k < c; ++k) sum[k] += static_cast<double>(widen(x[k]));
     }
   });
   for (int64_t i = 0; i < n; ++i)
@@ -45,6 +54,12 @@ void sum_pixels(Stream& stream, const SumPixels& op) {
       for (int64_t b = 0; b < blocks; ++b) sum += partial[(i * blocks + b) * c + k];
       op.y.f32()[i * c + k] = static_cast<float>(sum);
     }
+}
+
+}  // namespace
+
+void sum_pixels(Stream& stream, const SumPixels& op) {
+  with_float(op.x.dtype, [&](auto type) { sum_pixels_of<decltype(type)>(stream, op); });
 }
 
 void mse_loss(Stream& stream, const MseLoss& op) {

@@ -81,6 +81,7 @@ eachDevice((id, open) => {
     });
     const [alone, among] = await Promise.all(y);
     expect(relL2(alone as Float32Array, among as Float32Array)).toBeLessThan(1e-6);
-    expect(alone, 'the depth is cut for one sample only, so the bits differ').not.toEqual(among);
+    if (id === 'cpu') expect(alone, 'the same bits').toEqual(among);
+    else expect(alone, 'the depth is cut for one sample only, so the bits differ').not.toEqual(among);
   });
 });

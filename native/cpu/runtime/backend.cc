@@ -32,6 +32,15 @@ extern const OpTable table;
 
 namespace {
 
+// One level of the instruction set for everything: that of the operations and that of oneDNN.
+bool takes_bf16(int32_t) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("x86-64-v4") && computes_bf16();
+#else
+  return false;
+#endif
+}
+
 const OpTable& best_table() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("x86-64-v4")) return v4::table;
@@ -138,7 +147,7 @@ const Backend backend = {
     .name = "cpu",
     .list = list,
     .default_memory_limit = default_memory_limit,
-    .computes_bf16 = [](int32_t) { return false; },
+    .computes_bf16 = takes_bf16,
     .open = open,
     .close = close,
     .reserve = reserve,

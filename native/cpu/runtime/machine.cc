@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "cpu/runtime/primitives.h"
+
 namespace diffusion::cpu {
 namespace {
 
@@ -94,7 +96,7 @@ int32_t usable_threads() {
 const char* instruction_set() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("x86-64-v4")) return __builtin_cpu_supports("avx512bf16") ? "avx512_bf16" : "avx512";
+  if (__builtin_cpu_supports("x86-64-v4")) return computes_bf16() ? "avx512_bf16" : "avx512";
   if (__builtin_cpu_supports("x86-64-v3")) return "avx2";
   return "sse4.2";
 #elif defined(__aarch64__)

@@ -51,8 +51,14 @@ struct Entry {
   Prepared convolution, reorder;
   size_t packed_bytes = 0, scratchpad_bytes = 0;
   int64_t calls = 1;               // for the whole batch at once, or one an image
-  int64_t x_step = 0, y_step = 0;  // elements between images
+  int64_t x_step = 0, y_step = 0;  // bytes between images
 };
+
+Types types_of(const Convolution& shape, Kind kind) {
+  return kind == kForward        ? Types::of_forward(shape.precision)
+         : kind == kBackwardData ? Types::of_backward_data(shape.precision)
+                                 : Types::of_backward_weights(shape.precision);
+}
 
 bool by_matrix_product(const char* implementation) {
   return std::string_view(implementation).find("gemm") != std::string_view::npos;
@@ -89,11 +95,12 @@ struct Primitives::Impl {
   }
 
   Entry create(const Convolution& shape, Kind kind, int64_t flags) {
-    const Descriptors d(shape, flags & kBias);
+    const Types types = types_of(shape, kind);
+    const Descriptors d(shape, types, flags & kBias), hint(shape, Types::of_hint(shape.precision), flags & kBias);
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     if (kind == kBackwardWeights) {
-      const auto description = describe_backward_weights(engine, d, attr);
+      const auto description = describe_backward_weights(engine, d, hint, attr);
       Entry entry;
       entry.convolution.primitive = BackwardWeights(description);
       entry.convolution.add(DNNL_ARG_SRC, d.x, engine);
@@ -101,13 +108,14 @@ struct Primitives::Impl {
       entry.convolution.add(DNNL_ARG_DIFF_WEIGHTS, description.diff_weights_desc(), engine);
       if (flags & kBias) entry.convolution.add(DNNL_ARG_DIFF_BIAS, d.bias, engine);
       add_scratchpad(entry, description.scratchpad_desc());
-      if ((flags & kAccumulate) || description.diff_weights_desc() != hwio(shape))
-        add_reorder(entry, description.diff_weights_desc(), hwio(shape), description.diff_weights_desc(),
+      const memory::desc given = hwio(shape, types.weight);
+      if ((flags & kAccumulate) || description.diff_weights_desc() != given)
+        add_reorder(entry, description.diff_weights_desc(), given, description.diff_weights_desc(),
                     flags & kAccumulate);
       return entry;
     }
     if (kind == kBackwardData) {
-      const auto description = describe_backward_data(engine, d, attr);
+      const auto description = describe_backward_data(engine, d, hint, attr);
       return create_per_sample<BackwardData>(shape, kind, flags, description, description.diff_src_desc(),
                                              DNNL_ARG_DIFF_SRC, description.diff_dst_desc(), DNNL_ARG_DIFF_DST);
     }
@@ -131,17 +139,19 @@ struct Primitives::Impl {
       entry.calls = shape.n;
       return entry;
     }
+    const Types types = types_of(shape, kind);
     Entry entry;
-    entry.x_step = shape.h * shape.w * shape.c;
-    entry.y_step = shape.oh * shape.ow * shape.k;
+    entry.x_step = shape.h * shape.w * shape.c * static_cast<int64_t>(memory::data_type_size(types.x));
+    entry.y_step = shape.oh * shape.ow * shape.k * static_cast<int64_t>(memory::data_type_size(types.y));
     entry.convolution.primitive = Primitive(description);
     entry.convolution.add(x_argument, x, engine);
     entry.convolution.add(y_argument, y, engine);
     entry.convolution.add(DNNL_ARG_WEIGHTS, description.weights_desc(), engine);
-    if (flags & kBias) entry.convolution.add(DNNL_ARG_BIAS, Descriptors(shape, true).bias, engine);
+    if (flags & kBias) entry.convolution.add(DNNL_ARG_BIAS, bias_desc(shape), engine);
     add_scratchpad(entry, description.scratchpad_desc());
-    if (description.weights_desc() != hwio(shape))
-      add_reorder(entry, hwio(shape), description.weights_desc(), description.weights_desc(), false);
+    const memory::desc given = hwio(shape, operand_type(shape.precision));
+    if (description.weights_desc() != given)
+      add_reorder(entry, given, description.weights_desc(), description.weights_desc(), false);
     return entry;
   }
 
@@ -168,10 +178,10 @@ struct Primitives::Impl {
     entry.convolution.primitive.execute(stream, entry.convolution.arguments);
   }
 
-  void execute_per_sample(Entry& entry, int x_argument, const float* x, int y_argument, const float* y) {
+  void execute_per_sample(Entry& entry, int x_argument, const void* x, int y_argument, const void* y) {
     for (int64_t call = 0; call < entry.calls; ++call) {
-      entry.convolution.set(x_argument, x + call * entry.x_step);
-      entry.convolution.set(y_argument, y + call * entry.y_step);
+      entry.convolution.set(x_argument, static_cast<const char*>(x) + call * entry.x_step);
+      entry.convolution.set(y_argument, static_cast<const char*>(y) + call * entry.y_step);
       execute(entry);
     }
   }
@@ -183,7 +193,7 @@ struct Primitives::Impl {
   }
 
   // Gives the primitive the weight in the layout that it reads.
-  void set_weight(Entry& entry, const float* weight) {
+  void set_weight(Entry& entry, const void* weight) {
     const void* source = weight;
     if (entry.packed_bytes > 0) {
       void* const packed = scratch.get(kPackedWeights, entry.packed_bytes);
@@ -194,13 +204,19 @@ struct Primitives::Impl {
   }
 };
 
+// oneDNN numbers instruction sets as sets of bits, each with those that it contains.
+bool computes_bf16() {
+  constexpr int kNeeded = dnnl_cpu_isa_avx512_core_bf16;
+  return (static_cast<int>(dnnl::get_effective_cpu_isa()) & kNeeded) == kNeeded;
+}
+
 Primitives::Primitives(Scratch& scratch) {
   guarded("open", [&] { impl_ = std::make_unique<Impl>(scratch); });
 }
 Primitives::~Primitives() = default;
 
-void Primitives::convolution(const Convolution& shape, const float* x, const float* weight, const float* bias,
-                             bool accumulate, float* y) {
+void Primitives::convolution(const Convolution& shape, const void* x, const void* weight, const float* bias,
+                             bool accumulate, void* y) {
   guarded("convolution", [&] {
     Entry& entry = impl_->find(shape, kForward, (bias ? kBias : 0) | (accumulate ? kSum : 0));
     impl_->set_weight(entry, weight);
@@ -209,7 +225,7 @@ void Primitives::convolution(const Convolution& shape, const float* x, const flo
   });
 }
 
-void Primitives::convolution_backward_data(const Convolution& shape, const float* dy, const float* weight, float* dx) {
+void Primitives::convolution_backward_data(const Convolution& shape, const void* dy, const void* weight, void* dx) {
   guarded("convolution backward data", [&] {
     Entry& entry = impl_->find(shape, kBackwardData, 0);
     impl_->set_weight(entry, weight);
@@ -217,7 +233,7 @@ void Primitives::convolution_backward_data(const Convolution& shape, const float
   });
 }
 
-void Primitives::convolution_backward_weights(const Convolution& shape, const float* x, const float* dy, float* dweight,
+void Primitives::convolution_backward_weights(const Convolution& shape, const void* x, const void* dy, float* dweight,
                                               float* dbias, bool accumulate) {
   guarded("convolution backward weights", [&] {
     Entry& entry = impl_->find(shape, kBackwardWeights, (dbias ? kBias : 0) | (accumulate ? kAccumulate : 0));

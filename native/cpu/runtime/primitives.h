@@ -13,12 +13,20 @@ class Scratch;
 // What a convolution keeps in which scratch slot; an operation that calls one may use the slots from kFreeSlot on.
 enum ScratchSlot : int { kPackedWeights, kOneDnnScratchpad, kPackedBias, kFreeSlot };
 
+// What the images and the weight of a convolution hold; sums, biases and gradients of weights are f32. `bf16_to_f32`:
+// images and weight bf16, the result f32.
+enum class Precision : int64_t { f32, bf16, bf16_to_f32 };
+
 // The weight is [R, S, weight_c, K], of which the C rows that start at the address given are used.
 struct Convolution {
   int64_t n, h, w, c, oh, ow, k, r, s, weight_c;
   int64_t stride, pad_top, pad_left, pad_bottom, pad_right;
+  Precision precision;
   bool operator==(const Convolution&) const = default;
 };
+
+// Whether oneDNN computes in bf16 with the instructions made for it: it can be told to leave instruction sets unused.
+bool computes_bf16();
 
 // Belongs to the executor thread, whose OpenMP team size must not change.
 class Primitives {
@@ -27,11 +35,11 @@ class Primitives {
   ~Primitives();
 
   // y [N, OH, OW, K] (+)= convolution of x [N, H, W, C] + bias [K]; bias may be null.
-  void convolution(const Convolution& shape, const float* x, const float* weight, const float* bias, bool accumulate,
-                   float* y);
-  void convolution_backward_data(const Convolution& shape, const float* dy, const float* weight, float* dx);
+  void convolution(const Convolution& shape, const void* x, const void* weight, const float* bias, bool accumulate,
+                   void* y);
+  void convolution_backward_data(const Convolution& shape, const void* dy, const void* weight, void* dx);
   // dweight, dbias (+)= their gradients; dbias may be null.
-  void convolution_backward_weights(const Convolution& shape, const float* x, const float* dy, float* dweight,
+  void convolution_backward_weights(const Convolution& shape, const void* x, const void* dy, float* dweight,
                                     float* dbias, bool accumulate);
 
  private:
