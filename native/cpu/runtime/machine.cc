@@ -5,9 +5,8 @@
 #include <algorithm>
 #include <climits>
 #include <fstream>
+#include <oneapi/dnnl/dnnl.hpp>
 #include <sstream>
-
-#include "cpu/runtime/primitives.h"
 
 namespace diffusion::cpu {
 namespace {
@@ -107,6 +106,12 @@ const char* instruction_set() {
 }
 
 }  // namespace
+
+// oneDNN numbers instruction sets as sets of bits, each with those that it contains.
+bool computes_bf16() {
+  constexpr int kNeeded = dnnl_cpu_isa_avx512_core_bf16;
+  return (static_cast<int>(dnnl::get_effective_cpu_isa()) & kNeeded) == kNeeded;
+}
 
 Machine machine() {
   Machine m;

@@ -16,4 +16,7 @@ struct Machine {
 
 Machine machine();
 
+// Whether oneDNN computes in bf16 with the instructions made for it: it can be told to leave instruction sets unused.
+bool computes_bf16();
+
 }  // namespace diffusion::cpu

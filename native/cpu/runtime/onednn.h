@@ -34,6 +34,14 @@ struct Types {
 
 inline memory::desc bias_desc(const Convolution& s) { return {{s.k}, memory::data_type::f32, memory::format_tag::x}; }
 
+enum Kind : int64_t { kForward, kBackwardData, kBackwardWeights };
+
+inline Types types_of(const Convolution& shape, Kind kind) {
+  return kind == kForward        ? Types::of_forward(shape.precision)
+         : kind == kBackwardData ? Types::of_backward_data(shape.precision)
+                                 : Types::of_backward_weights(shape.precision);
+}
+
 // Operands: plain activations, the layout of the weight left to oneDNN.
 struct Descriptors {
   memory::desc x, weight, bias, y;

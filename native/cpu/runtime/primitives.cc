@@ -11,7 +11,6 @@
 namespace diffusion::cpu {
 namespace {
 
-enum Kind : int64_t { kForward, kBackwardData, kBackwardWeights };
 constexpr int64_t kBias = 1, kSum = 2, kAccumulate = 4;  // flags of a primitive
 
 struct Key {
@@ -53,12 +52,6 @@ struct Entry {
   int64_t calls = 1;               // for the whole batch at once, or one an image
   int64_t x_step = 0, y_step = 0;  // bytes between images
 };
-
-Types types_of(const Convolution& shape, Kind kind) {
-  return kind == kForward        ? Types::of_forward(shape.precision)
-         : kind == kBackwardData ? Types::of_backward_data(shape.precision)
-                                 : Types::of_backward_weights(shape.precision);
-}
 
 bool by_matrix_product(const char* implementation) {
   return std::string_view(implementation).find("gemm") != std::string_view::npos;
@@ -203,12 +196,6 @@ struct Primitives::Impl {
     entry.convolution.set(DNNL_ARG_WEIGHTS, source);
   }
 };
-
-// oneDNN numbers instruction sets as sets of bits, each with those that it contains.
-bool computes_bf16() {
-  constexpr int kNeeded = dnnl_cpu_isa_avx512_core_bf16;
-  return (static_cast<int>(dnnl::get_effective_cpu_isa()) & kNeeded) == kNeeded;
-}
 
 Primitives::Primitives(Scratch& scratch) {
   guarded("open", [&] { impl_ = std::make_unique<Impl>(scratch); });

@@ -25,9 +25,6 @@ struct Convolution {
   bool operator==(const Convolution&) const = default;
 };
 
-// Whether oneDNN computes in bf16 with the instructions made for it: it can be told to leave instruction sets unused.
-bool computes_bf16();
-
 // Belongs to the executor thread, whose OpenMP team size must not change.
 class Primitives {
  public:
