@@ -24,6 +24,7 @@ const data = ImageDataset.tensor(waves, [7, 8, 8, 3]);
   say({ begin: trainer.step });
   for await (const { step, loss, gradientNorm } of trainer.run({ steps: last - trainer.step })) {
     say({ step, loss, gradientNorm });
+    if (step % 100 === 0) global.gc?.();
     if (step % 100 === 0) say({ at: step, rss: process.memoryUsage().rss });
   }
   const values = await trainer.ema.store.flatValues.read();

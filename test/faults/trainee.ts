@@ -27,8 +27,8 @@ export interface Trainee {
   errors(): string;
 }
 
-export function train(folder: string, last: number, every: number): Trainee {
-  const child = spawn(process.execPath, [join(__dirname, 'trainee.cjs'), folder, String(last), String(every)]);
+export function train(folder: string, last: number, every: number, flags: string[] = []): Trainee {
+  const child = spawn(process.execPath, [...flags, join(__dirname, 'trainee.cjs'), folder, String(last), String(every)]);
   const said: Said[] = [];
   let errors = '';
   child.stderr.on('data', (text) => {

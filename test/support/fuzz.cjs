@@ -1,9 +1,10 @@
-// node fuzz.cjs <seed> <calls>: calls every function of the addon with arguments that are right, nearly right and absurd, then
+// node fuzz.cjs <seed> <calls> [<device>]: calls every function of the addon with arguments that are right, nearly right and absurd, then
 // uses a device. Prints what came out; a call may only return or throw one of the addon's own errors.
-const [seed, calls] = process.argv.slice(2).map(Number);
+const [seed, calls] = process.argv.slice(2, 4).map(Number);
+const id = process.argv[4] ?? 'cpu';
 const { addon, findNativeFile, completion } = require('../../dist/native.js');
 const native = addon();
-const library = findNativeFile('libdiffusion_cpu.so');
+const library = findNativeFile(`libdiffusion_${id}.so`);
 let state = seed;
 const random = () => { // mulberry32
   state = (state + 0x6d2b79f5) | 0;
@@ -115,7 +116,7 @@ const tried = new Set();
   await Promise.allSettled(waiting);
 
   const { openDevice, ops } = require('../../dist/index.js');
-  const fresh = await openDevice('cpu');
+  const fresh = await openDevice(id);
   const sum = ops.add(fresh.full([3], 1), fresh.full([3], 2));
   console.log(JSON.stringify({ values: [...(await sum.read())], good: good / calls, untried: names.filter((name) => !tried.has(name)) }));
   await fresh.close();
