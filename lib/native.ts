@@ -93,6 +93,8 @@ interface NativeEngine {
   open(library: string, ordinal: number, threads: number, memoryLimit: number): number;
   synchronize(device: number): number;
   destroy(device: number): void;
+  /** Ends all executors of this thread, after the command that each is running. */
+  halt(): void;
   memory(device: number): [used: number, peak: number, reserved: number];
   allocate(device: number, dtype: number, ...axes: number[]): Handle;
   alias(tensor: Handle, firstElement: number, ...axes: number[]): Handle;
@@ -154,6 +156,8 @@ export function addon(): NativeAddon {
       const module = { exports: {} as NativeAddon };
       process.dlopen(module, path);
       module.exports.start(complete, errorFromCode);
+      // process.exit() runs the destructors of libraries, but no clean-up of addons: nothing may compute any more by then.
+      process.once('exit', () => module.exports.halt());
       loaded = module.exports;
       return loaded;
     } catch (error) {

@@ -50,6 +50,8 @@ double synchronize(Session& session, napi_env, double id) {
   return session.with_ticket([&](int64_t ticket) { device.synchronize(ticket); });
 }
 
+void halt(Session& session, napi_env) { session.halt(); }
+
 // Call it when the device's last ticket has ended: it joins the executor.
 void destroy(Session& session, napi_env, double id) { session.destroy(id); }
 
@@ -71,6 +73,7 @@ void expose_devices(napi_env env, napi_value exports, Session* session) {
   js::expose(env, exports, "open", js::Bound<open>::call, session);
   js::expose(env, exports, "synchronize", js::Bound<synchronize>::call, session);
   js::expose(env, exports, "destroy", js::Bound<destroy>::call, session);
+  js::expose(env, exports, "halt", js::Bound<halt>::call, session);
   js::expose(env, exports, "memory", js::Bound<memory>::call, session);
 }
 

@@ -28,6 +28,13 @@ Session::~Session() {
   devices_.clear();  // joins the executors; what they might still call is alive until here
 }
 
+void Session::halt() {
+  for (const auto& device : devices_)
+    if (device) device->stop();
+  for (const auto& device : devices_)
+    if (device) device->end();
+}
+
 void Session::start(napi_value on_complete, napi_value make_error) {
   if (completions_) fail(code::device, "the addon has been started already");
   for (const napi_value function : {on_complete, make_error}) {

@@ -33,6 +33,8 @@ class Session {
   ~Session();
 
   // (onComplete(tickets: number[], faults: [code, message] | null [])), makeError(code, message))
+  // The process is about to end: executors stop after the command that they are running.
+  void halt();
   void start(napi_value on_complete, napi_value make_error);
   napi_value make_error(const Error& error) const;
 

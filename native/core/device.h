@@ -79,6 +79,7 @@ class Device {
   void release(Program& program);
 
   void stop() { queue_->stop(); }
+  void end() { queue_->end(); }
 
  private:
   bool recording() const { return recording_ && paused_ == 0; }

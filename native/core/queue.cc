@@ -23,7 +23,10 @@ Queue::Queue(const Backend& backend, std::function<void(Executor&)> open, std::f
   thread_ = std::thread([this, open = std::move(open), close = std::move(close)] { work(open, close); });
 }
 
-Queue::~Queue() {
+Queue::~Queue() { end(); }
+
+void Queue::end() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     finished_ = true;

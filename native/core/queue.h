@@ -24,6 +24,7 @@ class Queue {
   void push(CommandPtr command);  // any thread
   void stop() { executor_.stopping = true; }
   void check_depth() const;  // throws when the queue is full
+  void end();                // waits for the executor; what is pushed afterwards is never run
 
  private:
   void work(const std::function<void(Executor&)>& open, const std::function<void(Executor&)>& close);
