@@ -32,9 +32,10 @@ class Session {
   explicit Session(napi_env env);
   ~Session();
 
-  // (onComplete(tickets: number[], faults: [code, message] | null [])), makeError(code, message))
   // The process is about to end: executors stop after the command that they are running.
   void halt();
+
+  // (onComplete(tickets: number[], faults: [code, message] | null [])), makeError(code, message))
   void start(napi_value on_complete, napi_value make_error);
   napi_value make_error(const Error& error) const;
 

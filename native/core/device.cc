@@ -249,6 +249,7 @@ void Device::synchronize(int64_t ticket) {
   auto command = std::make_shared<Synchronize>();
   command->completions = completions_;
   command->ticket = ticket;
+  queue_->check_running();
   enqueue(std::move(command));
 }
 

@@ -36,7 +36,12 @@ void Queue::end() {
   thread_.join();
 }
 
+void Queue::check_running() const {
+  if (!thread_.joinable()) fail(code::device, "the process is ending; its devices no longer compute");
+}
+
 void Queue::check_depth() const {
+  check_running();
   if (depth_.load(std::memory_order_relaxed) >= kMaxDepth)
     fail(code::device, "%lld commands are waiting; await device.synchronize() before enqueuing more",
          static_cast<long long>(kMaxDepth));

@@ -23,8 +23,9 @@ class Queue {
 
   void push(CommandPtr command);  // any thread
   void stop() { executor_.stopping = true; }
-  void check_depth() const;  // throws when the queue is full
-  void end();                // waits for the executor; what is pushed afterwards is never run
+  void check_running() const;  // throws when it has ended
+  void check_depth() const;    // throws when it has ended, or is full
+  void end();                  // waits for the executor; what is pushed afterwards is never run
 
  private:
   void work(const std::function<void(Executor&)>& open, const std::function<void(Executor&)>& close);

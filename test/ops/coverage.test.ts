@@ -63,6 +63,7 @@ const engine = [
   'destroy',
   'download',
   'endRecording',
+  'halt',
   'list',
   'memory',
   'open',

@@ -80,7 +80,7 @@ const special = {
   runProgram: () => native.runProgram(random() < 0.9 ? pick(programs) : argument()),
   releaseProgram: () => native.releaseProgram(random() < 0.9 ? pick(programs) : argument()),
 };
-const names = Object.keys(native).filter((name) => name !== 'abi');
+const names = Object.keys(native).filter((name) => name !== 'abi' && name !== 'halt'); // halt: when all is done
 const missing = Object.keys(special).filter((name) => !names.includes(name));
 if (missing.length > 0) throw new Error('not exported: ' + missing);
 
@@ -120,5 +120,13 @@ const tried = new Set();
   const sum = ops.add(fresh.full([3], 1), fresh.full([3], 2));
   console.log(JSON.stringify({ values: [...(await sum.read())], good: good / calls, untried: names.filter((name) => !tried.has(name)) }));
   await fresh.close();
+
+  native.halt();
+  native.halt();
+  for (const device of devices) {
+    let refused = '';
+    try { native.synchronize(device); } catch (error) { refused = error.code; }
+    if (!refused.startsWith('ERR_')) throw new Error('a halted device took a command');
+  }
   process.exit(0);
 })();
