@@ -7,7 +7,7 @@ export default defineConfig({
     pool: 'forks',
     // A device already computes with every core, and some tests measure delays of the event loop.
     maxWorkers: 1,
-    reporters: ['default', './test/support/skipReporter.ts'],
+    reporters: ['default', './test/support/skipReporter.ts', './test/support/conformanceReporter.ts'],
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },
