@@ -14,5 +14,6 @@ export { type EmbeddingOptions, embedding, type TimestepEmbeddingOptions, timest
 export { type GroupNormOptions, groupNorm } from './groupNorm.js';
 export { cast, concat, reshape } from './layout.js';
 export { type LinearOptions, linear } from './linear.js';
+export { type AvgPoolOptions, avgPool2d, maxPool2d, type PoolOptions } from './pooling.js';
 export { mean, mseLoss, mseLossPerSample } from './reduce.js';
 export { downsample, upsample } from './upsample.js';

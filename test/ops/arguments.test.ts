@@ -86,6 +86,25 @@ const operations: Record<keyof typeof ops, Operation> = {
   },
   upsample: { arguments: { x: [1, 2, 2, 1] }, run: (t) => ops.upsample(t.x as Tensor) },
   downsample: { arguments: { x: [1, 2, 2, 1] }, run: (t) => ops.downsample(t.x as Tensor) },
+  avgPool2d: {
+    arguments: { x: [1, 4, 4, 1] },
+    run: (t, options) => ops.avgPool2d(t.x as Tensor, 2, options),
+    wrong: [
+      [{ stride: 0 }, /stride/],
+      [{ stride: [1] }, /stride/],
+      [{ padding: -1 }, /padding/],
+      [{ padding: [0, 0, 2, 0] }, /padding/],
+      [{ countIncludePad: 1 }, /countIncludePad/],
+    ],
+  },
+  maxPool2d: {
+    arguments: { x: [1, 4, 4, 1] },
+    run: (t, options) => ops.maxPool2d(t.x as Tensor, 2, options),
+    wrong: [
+      [{ stride: [1, 2, 3] }, /stride/],
+      [{ padding: 0.5 }, /padding/],
+    ],
+  },
   concat: { arguments: { a: [2, 3], b: [2, 3] }, run: (t) => ops.concat(t.a as Tensor, t.b as Tensor) },
   reshape: { arguments: { x: [6] }, anyDType: ['x'], run: (t) => ops.reshape(t.x as Tensor, [2, 3]) },
   cast: { arguments: { x: [6] }, anyDType: ['x'], anyShape: ['x'], run: (t) => ops.cast(t.x as Tensor, 'i32') },

@@ -10,6 +10,7 @@
 #include "core/ops/layout.h"
 #include "core/ops/linear.h"
 #include "core/ops/linear_group.h"
+#include "core/ops/pooling.h"
 #include "core/ops/process.h"
 #include "core/ops/random.h"
 #include "core/ops/reduce.h"
@@ -42,6 +43,10 @@
   X(Split, split)                                              \
   X(Upsample, upsample)                                        \
   X(UpsampleBackward, upsample_backward)                       \
+  X(AvgPool, avg_pool)                                         \
+  X(AvgPoolBackward, avg_pool_backward)                        \
+  X(MaxPool, max_pool)                                         \
+  X(MaxPoolBackward, max_pool_backward)                        \
   X(TimestepEmbedding, timestep_embedding)                     \
   X(Embedding, embedding)                                      \
   X(EmbeddingBackward, embedding_backward)                     \
