@@ -31,6 +31,7 @@ export {
   type BetaRangeOptions,
   type CosineScheduleOptions,
   type LinearScheduleOptions,
+  type LucidrainsSigmoidOptions,
   NoiseSchedule,
   type ScheduleJson,
 } from './diffusion/schedule.js';

@@ -1,6 +1,5 @@
-import * as v from 'valibot';
 import { OptionError } from '../errors.js';
-import { oneOf, parseOptions, show } from '../options.js';
+import { show } from '../options.js';
 import {
   type BetaCurve,
   type BetaRangeOptions,
@@ -8,26 +7,13 @@ import {
   type CosineScheduleOptions,
   checkBetas,
   type LinearScheduleOptions,
+  type LucidrainsSigmoidOptions,
+  zeroTerminalSnrBetas,
 } from './betas.js';
 import { parseRespacing, type Respacing, selectTimesteps } from './respace.js';
+import { parseScheduleJson, type ScheduleJson, type ScheduleOrigin } from './scheduleJson.js';
 
-export type { BetaRangeOptions, CosineScheduleOptions, LinearScheduleOptions, Respacing };
-
-/** What `NoiseSchedule.toJSON` gives: how the schedule was made, and the respacings applied to it, in order. */
-export interface ScheduleJson {
-  /** The method of `NoiseSchedule` that made it; 'betas': `fromBetas`. */
-  kind: 'linear' | 'cosine' | 'scaledLinear' | 'sigmoid' | 'betas';
-  /** What that method was given, defaults filled in. */
-  options: Record<string, number | boolean | number[]>;
-  /** What `respace` was given, in order. */
-  respacing?: Respacing[];
-}
-
-const jsonSchema = v.strictObject({
-  kind: oneOf('linear', 'cosine', 'scaledLinear', 'sigmoid', 'betas'),
-  options: v.record(v.string(), v.unknown(), 'an object'),
-  respacing: v.optional(v.array(v.unknown(), 'an array of respacings'), []),
-});
+export type { BetaRangeOptions, CosineScheduleOptions, LinearScheduleOptions, LucidrainsSigmoidOptions, Respacing, ScheduleJson };
 
 /**
  * The variances of a discrete diffusion process and everything derived from them, in float64.
@@ -53,12 +39,12 @@ export class NoiseSchedule {
   readonly timesteps: Int32Array;
   /** T of the schedule before any respacing: the range of the steps that the model sees. */
   readonly originalTimesteps: number;
-  readonly #origin: Omit<ScheduleJson, 'respacing'>;
+  readonly #origin: ScheduleOrigin;
   readonly #respacing: readonly Respacing[];
 
   private constructor(
     betas: Float64Array,
-    origin: Omit<ScheduleJson, 'respacing'>,
+    origin: ScheduleOrigin,
     respaced?: { timesteps: Int32Array; originalTimesteps: number; respacing: readonly Respacing[] },
   ) {
     checkBetas(betas, `NoiseSchedule.${origin.kind === 'betas' ? 'fromBetas' : origin.kind}`);
@@ -97,7 +83,8 @@ export class NoiseSchedule {
   }
 
   /**
-   * ᾱ(u) = cos²((u + s)/(1 + s) · π/2), β_t = min(1 - ᾱ((t+1)/T)/ᾱ(t/T), maxBeta) (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17).
+   * ᾱ(u) = cos²((u + s)/(1 + s) · π/2), β_t = min(1 - ᾱ((t+1)/T)/ᾱ(t/T), maxBeta) (Nichol & Dhariwal 2021, arXiv 2102.09672,
+   * eq. 17); `cosine` of improved-diffusion and of lucidrains, `squaredcos_cap_v2` of diffusers.
    * @throws OptionError for an unknown or invalid option.
    */
   static cosine(options?: CosineScheduleOptions): NoiseSchedule {
@@ -118,6 +105,15 @@ export class NoiseSchedule {
    */
   static sigmoid(options?: BetaRangeOptions): NoiseSchedule {
     return NoiseSchedule.#curve('sigmoid', betaCurves.sigmoid(options));
+  }
+
+  /**
+   * ᾱ along a falling logistic curve from `start` to `end` at temperature `tau` (Jabri et al. 2022, arXiv 2212.11972), the `sigmoid`
+   * of lucidrains; β_t = min(1 - ᾱ((t+1)/T)/ᾱ(t/T), maxBeta). It is another curve than `NoiseSchedule.sigmoid`.
+   * @throws OptionError for an unknown or invalid option.
+   */
+  static lucidrainsSigmoid(options?: LucidrainsSigmoidOptions): NoiseSchedule {
+    return NoiseSchedule.#curve('lucidrainsSigmoid', betaCurves.lucidrainsSigmoid(options));
   }
 
   /**
@@ -158,10 +154,22 @@ export class NoiseSchedule {
     });
   }
 
+  /**
+   * The same schedule with √ᾱ shifted and scaled so that it keeps its first value and ends at zero: pure noise at the last step
+   * (Lin et al. 2023, arXiv 2305.08891, algorithm 1). At ᾱ = 0 the noise says nothing of x_0: predict 'v' or 'sample'.
+   * @throws OptionError for a respaced schedule (rescale first), or one of a single step.
+   */
+  rescaleZeroTerminalSnr(): NoiseSchedule {
+    const owner = 'schedule.rescaleZeroTerminalSnr';
+    if (this.#origin.zeroTerminalSnr) return this;
+    if (this.#respacing.length > 0) throw new OptionError(`${owner}: the schedule has been respaced; rescale it before`);
+    if (this.length === 1) throw new OptionError(`${owner}: the schedule must have at least 2 steps, got 1`);
+    return new NoiseSchedule(zeroTerminalSnrBetas(this.alphasCumprod), { ...this.#origin, zeroTerminalSnr: true });
+  }
+
   /** A readable description for JSON, from which `NoiseSchedule.fromJSON` makes the same schedule bit for bit. */
   toJSON(): ScheduleJson {
-    const { kind, options } = structuredClone(this.#origin);
-    return { kind, options, ...(this.#respacing.length > 0 && { respacing: structuredClone([...this.#respacing]) }) };
+    return structuredClone({ ...this.#origin, ...(this.#respacing.length > 0 && { respacing: [...this.#respacing] }) });
   }
 
   /**
@@ -169,9 +177,9 @@ export class NoiseSchedule {
    * @throws OptionError when the description is not one of a schedule.
    */
   static fromJSON(json: unknown): NoiseSchedule {
-    const { kind, options, respacing } = parseOptions('NoiseSchedule.fromJSON', jsonSchema, json);
-    const schedule =
-      kind === 'betas' ? NoiseSchedule.fromBetas(options.betas as number[]) : NoiseSchedule[kind](options as object);
+    const { kind, options, zeroTerminalSnr, respacing } = parseScheduleJson('NoiseSchedule.fromJSON', json);
+    const made = kind === 'betas' ? NoiseSchedule.fromBetas(options.betas as number[]) : NoiseSchedule[kind](options as object);
+    const schedule = zeroTerminalSnr ? made.rescaleZeroTerminalSnr() : made;
     return respacing.reduce<NoiseSchedule>((result, item) => result.respace(item as Respacing), schedule);
   }
 

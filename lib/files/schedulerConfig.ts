@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { betasOfAlphaBar } from '../diffusion/betas.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
 import { FileFormatError, OptionError } from '../errors.js';
 import { boolean, integer, number, oneOf, parseOptions, positive, show } from '../options.js';
@@ -19,7 +20,7 @@ const schema = v.object({
   num_train_timesteps: v.optional(integer(1), 1000),
   beta_start: v.optional(positive()),
   beta_end: v.optional(positive()),
-  beta_schedule: v.optional(oneOf('linear', 'scaled_linear', 'squaredcos_cap_v2', 'sigmoid'), 'linear'),
+  beta_schedule: v.optional(oneOf('linear', 'scaled_linear', 'squaredcos_cap_v2', 'sigmoid', 'laplace', 'exp'), 'linear'),
   trained_betas: v.optional(v.nullable(v.array(number(), 'an array of numbers or null')), null),
   rescale_betas_zero_snr: v.optional(boolean(), false),
   prediction_type: v.optional(keysOf(predictions), 'epsilon'),
@@ -61,18 +62,17 @@ function scheduleOf(keys: v.InferOutput<typeof schema>, defaults: readonly [numb
     scaled_linear: () => NoiseSchedule.scaledLinear({ timesteps, betaStart, betaEnd }),
     sigmoid: () => NoiseSchedule.sigmoid({ timesteps, betaStart, betaEnd }),
     squaredcos_cap_v2: () => NoiseSchedule.cosine({ timesteps }),
+    laplace: () => NoiseSchedule.fromBetas(betasOfAlphaBar(timesteps, laplace)),
+    exp: () => NoiseSchedule.fromBetas(betasOfAlphaBar(timesteps, (u) => Math.exp(-12 * u))),
   };
   const schedule = keys.trained_betas ? NoiseSchedule.fromBetas(keys.trained_betas) : make[keys.beta_schedule]();
-  return keys.rescale_betas_zero_snr ? withZeroTerminalSnr(schedule) : schedule;
+  return keys.rescale_betas_zero_snr ? schedule.rescaleZeroTerminalSnr() : schedule;
 }
 
-/** Shifts and scales √ᾱ so that it keeps its first value and ends at zero (Lin et al. 2023, arXiv 2305.08891, algorithm 1). */
-function withZeroTerminalSnr({ alphasCumprod }: NoiseSchedule): NoiseSchedule {
-  const roots = alphasCumprod.map(Math.sqrt);
-  const first = roots[0] as number;
-  const last = roots[roots.length - 1] as number;
-  const shifted = roots.map((root) => (((root - last) * first) / (first - last)) ** 2);
-  return NoiseSchedule.fromBetas(shifted.map((alphaBar, t) => 1 - alphaBar / (t === 0 ? 1 : (shifted[t - 1] as number))));
+/** The `laplace` curve of diffusers: √(snr/(1 + snr)) with the logarithm of snr Laplace distributed over u. */
+function laplace(u: number): number {
+  const snr = Math.exp(-0.5 * Math.sign(0.5 - u) * Math.log(1 - 2 * Math.abs(0.5 - u) + 1e-6));
+  return Math.sqrt(snr / (1 + snr));
 }
 
 /**
@@ -80,7 +80,7 @@ function withZeroTerminalSnr({ alphasCumprod }: NoiseSchedule): NoiseSchedule {
  * @throws OptionError for a respaced schedule: diffusers has no such thing; save the schedule that was respaced.
  */
 export function schedulerConfigOf(owner: string, { schedule, prediction, variance, clipDenoised }: SchedulerProcess): object {
-  const { kind, options, respacing } = schedule.toJSON();
+  const { kind, options, zeroTerminalSnr = false, respacing } = schedule.toJSON();
   if (respacing)
     throw new OptionError(`${owner}: option 'schedule' must be one that has not been respaced, got respacing ${show(respacing)}`);
   const { timesteps, betaStart = 1e-4, betaEnd = 0.02, rescaled, s, maxBeta } = options as Record<string, number>;
@@ -90,6 +90,7 @@ export function schedulerConfigOf(owner: string, { schedule, prediction, varianc
     scaledLinear: 'scaled_linear',
     sigmoid: 'sigmoid',
     cosine: s === 0.008 && maxBeta === 0.999 ? 'squaredcos_cap_v2' : null,
+    lucidrainsSigmoid: null,
     betas: null,
   }[kind];
   const nameOf = <T extends string>(table: Record<string, T>, value: T) =>
@@ -110,6 +111,6 @@ export function schedulerConfigOf(owner: string, { schedule, prediction, varianc
     sample_max_value: 1,
     timestep_spacing: 'leading',
     steps_offset: 0,
-    rescale_betas_zero_snr: false,
+    rescale_betas_zero_snr: named !== null && zeroTerminalSnr,
   };
 }

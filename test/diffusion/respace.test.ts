@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import { OptionError } from '../../lib/errors.js';
 import { maxRelative } from '../support/compare.js';
+import { caseId, conform } from '../support/conformance.js';
 import { loadGoldenJson } from '../support/golden.js';
 import { sharedGolden } from '../support/shared.js';
 
@@ -32,23 +33,31 @@ test.each(loadGoldenJson<{ cases: RespacedCase[] }>('schedules/respaced.json').c
     const respaced = original.respace(item.sections);
     expect(Array.from(respaced.timesteps)).toEqual(item.timestep_map);
     expect(respaced.originalTimesteps).toBe(item.T);
-    expect(maxRelative(respaced.alphasCumprod, item.alphas_cumprod)).toBeLessThanOrEqual(1e-12);
-    expect(maxRelative(respaced.betas, item.betas)).toBeLessThanOrEqual(1e-10);
-    expect(maxRelative(respaced.posteriorVariance, item.posterior_variance)).toBeLessThanOrEqual(1e-10);
-    expect(maxRelative(respaced.posteriorLogVarianceClipped, item.posterior_log_variance_clipped)).toBeLessThanOrEqual(1e-10);
-    expect(maxRelative(respaced.posteriorMeanCoef1, item.posterior_mean_coef1)).toBeLessThanOrEqual(1e-10);
-    expect(maxRelative(respaced.posteriorMeanCoef2, item.posterior_mean_coef2)).toBeLessThanOrEqual(1e-10);
+    const check = (name: string, ours: Float64Array, theirs: number[]) => {
+      const reference = { file: 'schedules/respaced', id: item.id, device: 'cpu' };
+      conform(reference, `${name}, max relative`, maxRelative(ours, theirs), 1e-10);
+    };
+    check('alphasCumprod', respaced.alphasCumprod, item.alphas_cumprod);
+    check('betas', respaced.betas, item.betas);
+    check('posteriorVariance', respaced.posteriorVariance, item.posterior_variance);
+    check('log variance', respaced.posteriorLogVarianceClipped, item.posterior_log_variance_clipped);
+    check('posteriorMeanCoef1', respaced.posteriorMeanCoef1, item.posterior_mean_coef1);
+    check('posteriorMeanCoef2', respaced.posteriorMeanCoef2, item.posterior_mean_coef2);
   },
 );
 
 describe('space_timesteps of improved-diffusion', () => {
   type Case = { T: number; sections: string; timesteps?: number[]; error?: string };
   test.each(loadGoldenJson<{ cases: Case[] }>('schedules/space_timesteps.json').cases)('T = $T, $sections', (item) => {
+    const reference = { file: 'schedules/space_timesteps', id: caseId(item), device: 'cpu' };
     if (item.error) {
       expect(() => linear(item.T).respace(item.sections)).toThrow(OptionError);
+      conform(reference, 'is refused', 0, 0);
       return;
     }
-    expect(Array.from(linear(item.T).respace(item.sections).timesteps)).toEqual(item.timesteps);
+    const kept = Array.from(linear(item.T).respace(item.sections).timesteps);
+    conform(reference, 'steps that differ', kept.filter((t, i) => t !== item.timesteps?.[i]).length, 0);
+    expect(kept).toEqual(item.timesteps);
     if (item.sections.includes('ddim')) return;
     const counts = item.sections.split(',').map(Number);
     expect(Array.from(linear(item.T).respace(counts).timesteps)).toEqual(item.timesteps);

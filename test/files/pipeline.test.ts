@@ -61,7 +61,7 @@ test('entries that are missing take the defaults of the scheduler', () => {
 });
 
 test.each([
-  [{ beta_schedule: 'laplace' }, /test: key 'beta_schedule' must be .*'laplace'/],
+  [{ beta_schedule: 'quartic' }, /test: key 'beta_schedule' must be .*'laplace'/],
   [{ variance_type: 'fixed_large_log' }, /'variance_type' must be .*'fixed_large_log'/],
   [{ thresholding: true }, /'thresholding' must be false, got true/],
   [{ clip_sample_range: 2 }, /'clip_sample_range' must be 1, got 2/],

@@ -1,0 +1,148 @@
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
+import { processOf } from '../../lib/files/schedulerConfig.js';
+import { maxAbs, maxRelative } from '../support/compare.js';
+import { conform, type ReferenceCase } from '../support/conformance.js';
+import { loadGoldenJson } from '../support/golden.js';
+import { goldenPath, sharedGolden } from '../support/shared.js';
+
+interface Reference {
+  T: number;
+  schedule?: 'linear' | 'cosine';
+  beta_start?: number;
+  beta_end?: number;
+  s?: number;
+  max_beta?: number;
+  indices?: number[];
+  betas: number[];
+  alphas_cumprod: number[];
+  posterior_variance: number[];
+  posterior_log_variance_clipped: number[];
+  posterior_mean_coef1: number[];
+  posterior_mean_coef2: number[];
+}
+
+const files = [
+  'custom_cosine_T300_s0.02_max0.99',
+  'custom_linear_T250_5e-4_0.03',
+  'iddpm_cosine_T1000',
+  'iddpm_cosine_T200',
+  'iddpm_cosine_T4000',
+  'iddpm_linear_T1000',
+  'iddpm_linear_T200',
+  'iddpm_linear_T4000',
+];
+const copied = files.filter((file) => file !== 'iddpm_linear_T4000');
+
+function build(reference: Reference): NoiseSchedule {
+  const { T: timesteps, schedule, beta_start: betaStart, beta_end: betaEnd, s, max_beta: maxBeta } = reference;
+  if (betaStart === undefined) return NoiseSchedule.cosine({ timesteps, s, maxBeta });
+  // A named linear schedule is rescaled by 1000/T, a custom one is not; beta_start is the value after scaling or before.
+  const named = schedule === 'linear';
+  return NoiseSchedule.linear({
+    timesteps,
+    betaStart: named ? 1e-4 : betaStart,
+    betaEnd: named ? 0.02 : betaEnd,
+    rescaled: named,
+  });
+}
+
+function checkAgainst(file: string, reference: Reference): void {
+  const schedule = build(reference);
+  const indices = reference.indices ?? Array.from({ length: reference.T }, (_, t) => t);
+  expect(schedule.length).toBe(reference.T);
+  const check = (name: string, values: Float64Array, expected: number[], tolerance: number) => {
+    const picked = indices.map((t) => values[t] as number);
+    const one = { file: `schedules/${file}`, id: file, device: 'cpu' };
+    conform(one, `${name}, max relative`, maxRelative(picked, expected), tolerance);
+  };
+  check('alphasCumprod', schedule.alphasCumprod, reference.alphas_cumprod, 1e-12);
+  // 1 - ᾱ_t/ᾱ_{t-1} and its like lose digits where a beta is small.
+  check('betas', schedule.betas, reference.betas, 5e-11);
+  check('posteriorVariance', schedule.posteriorVariance, reference.posterior_variance, 5e-11);
+  check('log variance', schedule.posteriorLogVarianceClipped, reference.posterior_log_variance_clipped, 5e-11);
+  check('posteriorMeanCoef1', schedule.posteriorMeanCoef1, reference.posterior_mean_coef1, 5e-11);
+  check('posteriorMeanCoef2', schedule.posteriorMeanCoef2, reference.posterior_mean_coef2, 5e-11);
+}
+
+describe('against improved-diffusion', () => {
+  test.each(copied)('%s', (file) => checkAgainst(file, loadGoldenJson(goldenPath(`schedules/${file}.json`))));
+
+  test.skipIf(sharedGolden === null).each(files)('%s, every entry', (file) => {
+    checkAgainst(file, loadGoldenJson(join(sharedGolden as string, 'schedules', `${file}.json`)));
+  });
+});
+
+describe('against diffusers (float32)', () => {
+  const kinds = {
+    linear: 'linear',
+    scaled_linear: 'scaledLinear',
+    sigmoid: 'sigmoid',
+    squaredcos_cap_v2: 'cosine',
+    exp: null,
+  } as const;
+  type Case = Reference & {
+    id: string;
+    beta_schedule: keyof typeof kinds;
+    num_train_timesteps: number;
+    rescale_betas_zero_snr?: boolean;
+  };
+  const path = sharedGolden ? join(sharedGolden, 'schedules', 'diffusers_0_20_2.json') : 'schedules/diffusers_0_20_2.json';
+  const { cases } = loadGoldenJson<{ cases: Case[] }>(path);
+  const reference = (id: string): ReferenceCase => ({ file: 'schedules/diffusers_0_20_2', id, device: 'cpu' });
+
+  function make({
+    num_train_timesteps: timesteps,
+    beta_start: betaStart,
+    beta_end: betaEnd,
+    beta_schedule,
+  }: Case): NoiseSchedule {
+    const kind = kinds[beta_schedule];
+    if (kind === 'cosine') return NoiseSchedule.cosine({ timesteps });
+    if (kind !== null) return NoiseSchedule[kind]({ timesteps, betaStart, betaEnd });
+    return processOf({ beta_schedule, num_train_timesteps: timesteps }, 'the configuration').schedule;
+  }
+
+  test.each(cases.filter((item) => !item.rescale_betas_zero_snr).map((item) => [item.id, item] as const))('%s', (id, item) => {
+    const schedule = make(item);
+    conform(reference(id), 'betas, max relative', maxRelative(schedule.betas, item.betas), 2e-5);
+    // The betas of exp are all alike, so that the rounding of 1 - β to float32 adds up: T · 2^-25.
+    const tolerance = item.beta_schedule === 'exp' ? Math.max(2e-5, item.num_train_timesteps * 2 ** -25) : 2e-5;
+    conform(reference(id), 'alphasCumprod, max relative', maxRelative(schedule.alphasCumprod, item.alphas_cumprod), tolerance);
+  });
+
+  test.each(cases.filter((item) => item.rescale_betas_zero_snr).map((item) => [item.id, item] as const))('%s', (id, item) => {
+    const schedule = make(item).rescaleZeroTerminalSnr();
+    // 2e-5 as for the others; where √ᾱ has been shifted next to zero, float32 leaves 1e-6 of 1.
+    const error = (ours: Float64Array, theirs: number[]) =>
+      maxAbs(
+        ours.map((value, t) => (value - (theirs[t] as number)) / Math.max(Math.abs(theirs[t] as number), 0.05)),
+        ours.map(() => 0),
+      );
+    conform(reference(id), 'betas, max relative', error(schedule.betas, item.betas), 2e-5);
+    conform(reference(id), 'alphasCumprod, max relative', error(schedule.alphasCumprod, item.alphas_cumprod), 2e-5);
+    for (const { alphasCumprod, posteriorVariance, posteriorMeanCoef1 } of [schedule, NoiseSchedule.fromBetas(item.betas)]) {
+      expect(alphasCumprod.at(-1)).toBe(0);
+      expect([posteriorVariance, posteriorMeanCoef1].every((table) => table.every(Number.isFinite))).toBe(true);
+    }
+    expect(schedule.alphasCumprod[0]).toBeCloseTo(make(item).alphasCumprod[0] as number, 14);
+    expect(schedule.rescaleZeroTerminalSnr()).toBe(schedule);
+  });
+});
+
+describe('against lucidrains', () => {
+  type Case = Reference & { id: string; start?: number; end?: number; tau?: number };
+  const { cases } = loadGoldenJson<{ cases: Case[] }>('schedules/lucidrains.json');
+  test.each(cases.map((item) => [item.id, item] as const))('%s', (id, { T: timesteps, start, end, tau, s, ...item }) => {
+    const sigmoid = start !== undefined;
+    const schedule = sigmoid
+      ? NoiseSchedule.lucidrainsSigmoid({ timesteps, start, end, tau })
+      : NoiseSchedule.cosine({ timesteps, s });
+    const reference = { file: 'schedules/lucidrains', id, device: 'cpu' };
+    // Near its end the sigmoid depends on σ(end/τ), which lucidrains rounds to float32.
+    const tolerance = sigmoid ? 1e-3 : 5e-11;
+    conform(reference, 'betas, max relative', maxRelative(schedule.betas, item.betas), tolerance);
+    conform(reference, 'alphasCumprod, max relative', maxRelative(schedule.alphasCumprod, item.alphas_cumprod), tolerance);
+  });
+});
