@@ -79,7 +79,7 @@ async function main(): Promise<void> {
       const prepared = prepare(device, spec, dtype);
       seconds.ours.push(await time(device, prepared.run));
       prepared.dispose();
-      if (peer) seconds.torch.push(await peer.ask(JSON.stringify({ ...spec, milliseconds, batches })));
+      if (peer) seconds.torch.push(...(await peer.ask(JSON.stringify({ ...spec, milliseconds, batches }))));
     }
     const ours = spread(seconds.ours);
     const torch: Spread | null = peer && spread(seconds.torch);

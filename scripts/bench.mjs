@@ -17,6 +17,7 @@ mkdirSync(join(root, 'bench', 'results'), { recursive: true });
 const name = [new Date().toISOString().slice(0, 10), ...(device === 'cpu' ? [] : [device.replace(':', '-'), dtype])].join('-');
 const result = (benchmark) => ['--json', `bench/results/${benchmark}-${name}.json`];
 run('out/bench/overhead.js', '--device', device, ...result('overhead'));
+// Both element types where this is a CPU and nobody chose.
 run('out/bench/unet.js', ...process.argv.slice(2), '--device', device, ...result('unet'));
 // The shapes of single operations are those of a GPU: a CPU would take hours.
 if (device.startsWith('cuda'))

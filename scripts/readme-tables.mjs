@@ -26,19 +26,25 @@ const where = (result) =>
 const tables = {
   unet() {
     const result = newest('unet');
-    const rows = ['forward', 'step'].flatMap((job) =>
-      Object.entries(result[job]).map(([name, { about, seconds, peakBytes }]) => {
-        const ratio = name === 'ours' ? '1' : (seconds.median / result[job].ours.seconds.median).toFixed(2);
-        const version = name === 'ours' ? 'diffusion-native' : `PyTorch ${about.split(' ')[1]}, ${name.replace('torch ', '')}`;
-        return `| ${job} | ${version} | ${(seconds.median * 1e3).toFixed(0)} ms | ${ratio} | ${(peakBytes / 2 ** 20).toFixed(0)} MB |`;
+    const engine = (name, about) => {
+      const [side, ...variant] = name.split(' ').slice(0, -1);
+      if (side === 'ours') return 'diffusion-native';
+      return side === 'torch' ? `PyTorch ${about.split(' ')[1]}, ${variant.join(' ')}` : about.split(' ').slice(1).join(' ');
+    };
+    const rows = result.cases.flatMap(({ job, batch, results }) =>
+      Object.entries(results).map(([name, { about, dtype, seconds, peakBytes }]) => {
+        const ratio = (seconds.median / results[`ours ${dtype}`].seconds.median).toFixed(2);
+        const times = `${(seconds.median * 1e3).toFixed(0)} ms | ${name.startsWith('ours') ? '1' : ratio}`;
+        return `| ${job} | ${batch} | ${dtype} | ${engine(name, about)} | ${times} | ${(peakBytes / 2 ** 20).toFixed(0)} MB |`;
       }),
     );
     return [
-      '| job | engine | median | time relative to ours | peak memory |',
-      '|---|---|---|---|---|',
+      '| job | batch | | engine | median | time relative to ours | peak memory |',
+      '|---|---|---|---|---|---|---|',
       ...rows,
       '',
-      `CIFAR-10 UNet of DDPM (35.7 M parameters), batch ${result.batch}, float32, ${result.threads} threads, interleaved in one run: ${where(result)}.`,
+      `CIFAR-10 UNet of DDPM (35.7 M parameters), ${result.threads} threads, all sides of a case by turns in one run, each checked against one prediction and its gradients; bf16 is autocast in PyTorch; a step is noising, forward with dropout, loss, backward, clip, AdamW and moving average: ${where(result)}.`,
+      ...(result.note ? ['', result.note] : []),
     ];
   },
   overhead() {

@@ -1,6 +1,6 @@
 // This engine's side of the UNet benchmark, driven over standard input like torch_unet.py: "forward 3", "step 3" or "sampling 3"
 // answers with the seconds of one run (of one evaluation when sampling), "memory" with the peak bytes: resident on the CPU, the
-// device's own otherwise.
+// device's own otherwise, "check" with the relative errors of prediction and gradients.
 import { createInterface } from 'node:readline';
 import {
   GaussianDiffusion,
@@ -13,21 +13,14 @@ import {
   UNet,
 } from 'diffusion-native';
 import type { PeerOptions } from './peer.js';
+import { checkOurs, unetOptions } from './reference.js';
 
 async function main(): Promise<void> {
-  const { batch, threads, device: id, dtype, network, evaluations } = JSON.parse(process.argv[2] as string) as PeerOptions;
-  const { size, base, mults, blocks, attention, groups, dropout } = network;
+  const options = JSON.parse(process.argv[2] as string) as PeerOptions;
+  const { batch, threads, device: id, dtype, network, evaluations } = options;
+  const { size } = network;
   const device = await openDevice(id, { threads });
-  const model = new UNet(device, {
-    imageSize: size,
-    baseChannels: base,
-    channelMults: mults,
-    resBlocks: blocks,
-    attentionResolutions: [attention],
-    groups,
-    dropout,
-    dtype,
-  });
+  const model = new UNet(device, { ...unetOptions(options), dtype });
   const diffusion = new GaussianDiffusion(device, NoiseSchedule.linear());
   const pixels = Uint8Array.from({ length: batch * size * size * 3 }, () => Math.floor(Math.random() * 256));
   // Each is made with its first run, so that a job alone is charged for what it needs.
@@ -70,6 +63,10 @@ async function main(): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     if (line === 'memory') {
       console.log(id === 'cpu' ? process.resourceUsage().maxRSS * 1024 : device.memory().peakBytes);
+      continue;
+    }
+    if (line === 'check') {
+      console.log((await checkOurs(device, options)).join(' '));
       continue;
     }
     const [job = '', count] = line.split(' ');

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface, type Interface } from 'node:readline';
 
-/** What both sides of the UNet benchmark are told. */
+/** What every side of the UNet benchmark is told. */
 export interface PeerOptions {
   batch: number;
   threads: number;
@@ -19,6 +19,8 @@ export interface PeerOptions {
   };
   /** Steps of one sampling. */
   evaluations: number;
+  /** Folder of the weights and of what is checked: bench/peers/reference.ts. */
+  reference: string;
 }
 
 /** A process that answers each line with one line. */
@@ -48,10 +50,10 @@ export class Peer {
     return value;
   }
 
-  /** Asks, and returns the number that it answers with. */
-  async ask(line: string): Promise<number> {
+  /** Asks, and returns the numbers that it answers with. */
+  async ask(line: string): Promise<number[]> {
     this.#process.stdin?.write(`${line}\n`);
-    return Number(await this.#next());
+    return (await this.#next()).split(' ').map(Number);
   }
 
   stop(): void {

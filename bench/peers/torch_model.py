@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def norm(channels, options):
-    return nn.GroupNorm(options["groups"], channels, eps=1e-6)
+    return nn.GroupNorm(options["groups"], channels, eps=1e-5)
 
 
 class Residual(nn.Module):
@@ -59,7 +59,7 @@ class UNet(nn.Module):
                 self.down.append(block)
                 skips.append(channels)
             if level + 1 < len(mults):
-                self.down.append(nn.ModuleList([nn.Conv2d(channels, channels, 3, stride=2)]))
+                self.down.append(nn.ModuleList([nn.Conv2d(channels, channels, 3, stride=2, padding=1)]))
                 skips.append(channels)
                 size //= 2
         self.mid = nn.ModuleList([Residual(channels, channels, options), Attention(channels, options), Residual(channels, channels, options)])
@@ -77,9 +77,9 @@ class UNet(nn.Module):
 
     def forward(self, x, t):
         half = self.base // 2
-        frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=x.device) / (half - 1))
+        frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=x.device) / half)
         angles = t.float()[:, None] * frequencies
-        temb = self.time2(F.silu(self.time1(torch.cat([angles.sin(), angles.cos()], 1).to(self.time1.weight.dtype))))
+        temb = self.time2(F.silu(self.time1(torch.cat([angles.cos(), angles.sin()], 1).to(self.time1.weight.dtype))))
         h = self.conv_in(x)
         skips = [h]
         for block in self.down:
@@ -88,7 +88,7 @@ class UNet(nn.Module):
                 for attention in block[1:]:
                     h = attention(h)
             else:
-                h = block[0](F.pad(h, (0, 1, 0, 1)))
+                h = block[0](h)
             skips.append(h)
         h = self.mid[2](self.mid[1](self.mid[0](h, temb)), temb)
         for block in self.up:
@@ -99,3 +99,40 @@ class UNet(nn.Module):
             else:
                 h = block[0](F.interpolate(h, scale_factor=2.0, mode="nearest"))
         return self.conv_out(F.silu(self.norm_out(h)))
+
+    def named_as_diffusers(self):
+        """(name, parameter) as diffusers' UNet2DModel calls them."""
+        for name, module in self._modules_as_diffusers():
+            for part, parameter in module.named_parameters(recurse=False):
+                yield f"{name}.{part}", parameter
+
+    def _modules_as_diffusers(self):
+        def block(prefix, index, modules):
+            residual, *attention = modules
+            names = {"time": "time_emb_proj", "shortcut": "conv_shortcut"}
+            for name, module in residual.named_children():
+                yield f"{prefix}.resnets.{index}.{names.get(name, name)}", module
+            names = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "out": "to_out.0"}
+            for one in attention:
+                for name, module in one.named_children():
+                    yield f"{prefix}.attentions.{index}.{names[name]}", module
+
+        def side(way, resampler):
+            level = index = 0
+            for modules in getattr(self, way):
+                if isinstance(modules[0], Residual):
+                    yield from block(f"{way}_blocks.{level}", index, modules)
+                    index += 1
+                else:
+                    yield f"{way}_blocks.{level}.{resampler}.0.conv", modules[0]
+                    level, index = level + 1, 0
+
+        yield "time_embedding.linear_1", self.time1
+        yield "time_embedding.linear_2", self.time2
+        yield "conv_in", self.conv_in
+        yield from side("down", "downsamplers")
+        yield from block("mid_block", 0, self.mid[:2])
+        yield from block("mid_block", 1, self.mid[2:])
+        yield from side("up", "upsamplers")
+        yield "conv_norm_out", self.norm_out
+        yield "conv_out", self.conv_out

@@ -3,7 +3,8 @@
     torch_unet.py '{"batch", "threads", "device", "dtype", "network", "variant", "evaluations"}'
 
 Each line is a job ("forward", "step", "sampling") and a count; the answer is the seconds of one run (of one evaluation when
-sampling). "memory" answers with the peak bytes: resident on the CPU, allocated on a GPU. Variants:
+sampling). "memory" answers with the peak bytes: resident on the CPU, allocated on a GPU; "check" with the relative errors of
+prediction and gradients (bench/peers/reference.ts). Variants:
 
     contiguous, channels_last   eager, in that layout
     graph                       channels_last, torch.compile without its own graphs, the whole job captured as one CUDA graph
@@ -16,7 +17,9 @@ Data stays on the GPU; AdamW is fused, clipping and averaging run over lists.
 import contextlib
 import copy
 import json
+import pathlib
 import resource
+import struct
 import sys
 import time
 
@@ -120,6 +123,39 @@ def make_sampling():
     return evaluation
 
 
+def load_reference(folder):
+    content = (folder / "diffusion_pytorch_model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    with torch.no_grad():
+        for name, parameter in model.named_as_diffusers():
+            begin, end = header[name]["data_offsets"]
+            values = torch.frombuffer(bytearray(content[8 + length + begin : 8 + length + end]), dtype=torch.float32)
+            parameter.copy_(values.view(parameter.shape))
+
+
+def check():
+    """Relative errors of the prediction and of the norms of the gradients."""
+    folder, size = pathlib.Path(GIVEN["reference"]), NETWORK["size"]
+    load_reference(folder)
+    floats = lambda name: torch.frombuffer(bytearray((folder / name).read_bytes()), dtype=torch.float32)
+    error = lambda value, expected: ((value - expected).norm() / expected.norm()).item()
+    steps = torch.frombuffer(bytearray((folder / "steps.i32").read_bytes()), dtype=torch.int32)
+    x = floats("input.f32").view(-1, size, size, 3).permute(0, 3, 1, 2)
+    model.eval().zero_grad(set_to_none=True)
+    with autocast():
+        prediction = model(x.to(DEVICE, next(model.parameters()).dtype), steps.to(DEVICE)).float()
+    prediction.square().mean().backward()
+    expected = json.loads((folder / "gradients.json").read_text())
+    norms = torch.tensor([parameter.grad.float().norm().item() for _, parameter in model.named_as_diffusers()])
+    names = [name for name, _ in model.named_as_diffusers()]
+    assert sorted(names) == sorted(expected)
+    return (
+        error(prediction.detach().permute(0, 2, 3, 1).flatten().cpu(), floats("prediction.f32")),
+        error(norms, torch.tensor([expected[name] for name in names])),
+    )
+
+
 def captured(run):
     for _ in range(3):
         run()
@@ -139,6 +175,9 @@ def main():
         if line.strip() == "memory":
             host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             print(torch.cuda.max_memory_allocated() if CUDA else host, flush=True)
+            continue
+        if line.strip() == "check":
+            print(*check(), flush=True)
             continue
         job, count = line.split()
         if job not in made:  # with its first run, so that a job alone is charged for what it needs
