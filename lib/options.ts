@@ -3,9 +3,18 @@ import { OptionError } from './errors.js';
 
 /** A short, readable rendering of a received value for error messages. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
+  return showWithin(value, 3);
+}
+
+/** Arrays within arrays are shown so many deep: they may be endless. */
+function showWithin(value: unknown, depth: number): string {
+  if (typeof value === 'string') return value.length > 200 ? `'${value.slice(0, 200)}…'` : `'${value}'`;
   if (typeof value === 'function') return 'a function';
-  if (Array.isArray(value)) return `[${value.slice(0, 8).map(show).join(', ')}${value.length > 8 ? ', …' : ''}]`;
+  if (Array.isArray(value)) {
+    if (depth === 0) return '[…]';
+    const items = value.slice(0, 8).map((item) => showWithin(item, depth - 1));
+    return `[${items.join(', ')}${value.length > 8 ? ', …' : ''}]`;
+  }
   if (value !== null && typeof value === 'object') {
     const name = value.constructor?.name;
     return name && name !== 'Object' ? `a ${name}` : 'an object';

@@ -2,8 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { FileFormatError } from '../errors.js';
 import { isSystemError, writeFileAtomic } from './atomic.js';
 
-/** A string, or a number that Python's json module writes and JSON does not know. */
-const stringsAndNonFinites = /"[^"\\]*(?:\\.[^"\\]*)*"|(-?)\bInfinity\b|\bNaN\b/gs;
+/**
+ * A string, or a number that Python's json module writes and JSON does not know. A string that does not end goes on to the end of the
+ * text: looked at from each of its quotation marks it would take a time that grows with the square of its length.
+ */
+const stringsAndNonFinites = /"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?$)|(-?)\bInfinity\b|\bNaN\b/gs;
 const nan = '\u0000NaN';
 
 /**

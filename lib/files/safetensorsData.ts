@@ -1,7 +1,8 @@
 import type { FileHandle } from 'node:fs/promises';
-import { FileFormatError } from '../errors.js';
 import { uninitialised } from '../hostArrays.js';
-import { elementBytes, type FileIdentity, readFully, type SafetensorsDType, withFile } from './safetensorsHeader.js';
+import { halfToFloatBits } from './half.js';
+import { type FileIdentity, readFully, withSameFile } from './input.js';
+import { elementBytes, type SafetensorsDType } from './safetensorsHeader.js';
 
 /** Values of a tensor, row-major. */
 export type SafetensorsData = Float64Array | Float32Array | BigInt64Array | Int32Array | Uint8Array;
@@ -19,9 +20,7 @@ export function readTensorData(tensor: {
 }): Promise<SafetensorsData> {
   const { path, identity, dtype, position, byteLength } = tensor;
   const length = byteLength / elementBytes[dtype];
-  return withFile(path, async (file, now) => {
-    const same = now.dev === identity.dev && now.ino === identity.ino && now.mtimeMs === identity.mtimeMs;
-    if (!same || now.size !== identity.size) throw new FileFormatError(`'${path}' changed while it was being read`);
+  return withSameFile(path, identity, async (file) => {
     if (dtype === 'F16' || dtype === 'BF16') return readHalf(file, dtype, length, position, path);
     const values = allocate(dtype, length);
     await readFully(file, new Uint8Array(values.buffer), position, path);
@@ -55,17 +54,4 @@ async function readHalf(file: FileHandle, dtype: 'F16' | 'BF16', length: number,
     for (let i = 0; i < halves.length; i++) bits[at + i] = widen(halves[i] as number);
   }
   return values;
-}
-
-/** The float32 bits of an IEEE half: subnormals become normal, infinities and NaN keep their payload. */
-function halfToFloatBits(half: number): number {
-  const sign = (half & 0x8000) << 16;
-  const exponent = (half >> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13);
-  if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
-  if (fraction === 0) return sign;
-  // A subnormal is fraction · 2^-24; its leading one moves into the implicit place, and the exponent (bias 127) drops with it.
-  const shift = Math.clz32(fraction) - 21;
-  return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13);
 }

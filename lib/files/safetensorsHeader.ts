@@ -1,7 +1,6 @@
-import { type FileHandle, open } from 'node:fs/promises';
 import { FileFormatError } from '../errors.js';
 import { show } from '../options.js';
-import { isSystemError } from './atomic.js';
+import { type FileIdentity, readFully, withFile } from './input.js';
 import { duplicateName } from './json.js';
 
 /** The element types that are read; F16 and BF16 come as float32. */
@@ -21,14 +20,6 @@ export const elementBytes: Readonly<Record<SafetensorsDType, number>> = {
 /** The reference reader's limit: a longer header is taken for damage. */
 const maximumHeaderBytes = 100_000_000;
 
-/** What tells whether a path still names the file whose header was read. */
-export interface FileIdentity {
-  dev: number;
-  ino: number;
-  size: number;
-  mtimeMs: number;
-}
-
 /** One tensor as the header describes it; `begin` and `end` count bytes from the end of the header. */
 export interface HeaderEntry {
   name: string;
@@ -36,32 +27,6 @@ export interface HeaderEntry {
   shape: readonly number[];
   begin: number;
   end: number;
-}
-
-/** Opens a file for the time of one function; what the system refuses becomes a FileFormatError naming the file. */
-export async function withFile<R>(path: string, use: (file: FileHandle, identity: FileIdentity) => Promise<R>): Promise<R> {
-  try {
-    const file = await open(path, 'r');
-    try {
-      const status = await file.stat();
-      if (!status.isFile()) throw new FileFormatError(`'${path}' is not a file`);
-      return await use(file, { dev: status.dev, ino: status.ino, size: status.size, mtimeMs: status.mtimeMs });
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    throw isSystemError(error) ? new FileFormatError(`cannot read '${path}': ${error.message}`, { cause: error }) : error;
-  }
-}
-
-/** Fills `bytes` from the file, a piece a turn. */
-export async function readFully(file: FileHandle, bytes: Uint8Array, position: number, path: string): Promise<void> {
-  for (let at = 0; at < bytes.length; ) {
-    const { bytesRead } = await file.read(bytes, at, Math.min(1 << 26, bytes.length - at), position + at);
-    if (bytesRead === 0)
-      throw new FileFormatError(`'${path}' ends at byte ${position + at}, before the data that its header lists`);
-    at += bytesRead;
-  }
 }
 
 /** The header's JSON text, and where the data begins. */
