@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
@@ -72,8 +73,10 @@ struct Capture {
 
 struct CUstream_st {
   std::deque<diffusion::emulator::Work> queue;
-  bool started = false;  // somebody waits
-  bool busy = false, finished = false;
+  uint64_t queued = 0;                                              // pieces of work so far,
+  std::shared_ptr<uint64_t> ended = std::make_shared<uint64_t>(0);  // and those that have run: outlives the stream
+  bool started = false;                                             // somebody waits
+  bool finished = false;
   std::shared_ptr<diffusion::emulator::Capture> capture;
   std::thread thread;
 };

@@ -1,5 +1,6 @@
 // Streams and copies of the emulated runtime. Each stream has an OS thread, which starts on the stream's queue
 // only when somebody waits for it.
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -16,7 +17,7 @@ std::set<cudaStream_t>& streams() {
   return all;
 }
 
-bool idle(const CUstream_st& stream) { return stream.queue.empty() && !stream.busy; }
+bool idle(const CUstream_st& stream) { return *stream.ended == stream.queued; }
 
 void work(CUstream_st& stream) {
   std::unique_lock hold(lock());
@@ -27,13 +28,12 @@ void work(CUstream_st& stream) {
     if (!opened) opened.emplace();
     Work next = std::move(stream.queue.front());
     stream.queue.pop_front();
-    stream.busy = true;
     hold.unlock();
     const std::string fault = next();
     next = nullptr;
     if (!fault.empty()) set_sticky(fault);
     hold.lock();
-    stream.busy = false;
+    ++*stream.ended;
     if (stream.queue.empty()) {
       stream.started = false;
       opened.reset();
@@ -42,9 +42,23 @@ void work(CUstream_st& stream) {
   }
 }
 
+// Until what these streams hold now has run. Other threads may add to them meanwhile, which need not run before
+// somebody waits for it, or destroy them.
+template <class Streams>
+void drain(std::unique_lock<std::mutex>& hold, const Streams& waited_for) {
+  std::vector<std::pair<std::shared_ptr<uint64_t>, uint64_t>> targets;
+  for (CUstream_st* stream : waited_for) {
+    start(*stream);
+    targets.emplace_back(stream->ended, stream->queued);
+  }
+  changed().wait(hold, [&] {
+    return std::all_of(targets.begin(), targets.end(),
+                       [](const auto& target) { return *target.first >= target.second; });
+  });
+}
+
 void drain(std::unique_lock<std::mutex>& hold, CUstream_st& stream) {
-  start(stream);
-  changed().wait(hold, [&] { return idle(stream); });
+  drain(hold, std::initializer_list<CUstream_st*>{&stream});
 }
 
 // What runs unless a fault came before it.
@@ -110,18 +124,14 @@ cudaError_t enqueue(cudaStream_t stream, Work work, bool start_now) {
     return cudaSuccess;
   }
   stream->queue.push_back(std::move(work));
+  ++stream->queued;
   if (start_now) start(*stream);
   return cudaSuccess;
 }
 
 void drain_all() {
   std::unique_lock hold(lock());
-  for (CUstream_st* stream : streams()) start(*stream);
-  changed().wait(hold, [] {
-    for (CUstream_st* stream : streams())
-      if (!idle(*stream)) return false;
-    return true;
-  });
+  drain(hold, streams());
 }
 
 }  // namespace diffusion::emulator
