@@ -34,6 +34,7 @@ class Reader {
     if constexpr (!kIsOneOf<Op, Fill, Cast, Permute>)
       if (has_bf16(command->op) && !device_->computes_bf16())
         fail(code::dtype, "%s: this device does not compute in bf16", Op::name);
+    check_state(*command);
     // What is updated in place is read first, except where the operation has been told to overwrite it.
     bool overwrites = false;
     if constexpr (requires { command->op.accumulate; }) overwrites = !command->op.accumulate;
@@ -46,12 +47,22 @@ class Reader {
   size_t touched_count() const { return touched_count_; }
 
  private:
+  // Every block of a kernel reads the state of the random numbers, each in its own time.
+  void check_state(const Operation<Op>& command) const {
+    for (size_t i = 0; i < command.marking.write_count; ++i) {
+      const Extent& write = command.marking.writes[i];
+      if (state_.id == write.id && state_.begin < write.end && write.begin < state_.end)
+        fail(code::option, "%s: a result must not lie where the state of the random numbers does", Op::name);
+    }
+  }
+
   template <class T>
   void field(Operation<Op>& command, T& member) {
     if constexpr (std::is_base_of_v<View, T>) {
       tensor(command, member);
     } else if constexpr (std::is_same_v<T, Rng>) {
       tensor(command, member.state);
+      if (member.state) state_ = command.marking.reads[command.marking.read_count - 1];
       const double seed = js::Js<double>::in(env_, *next_++);
       if (!(seed >= 0 && seed <= 0x1p53) || seed != std::floor(seed))
         fail(code::option, "%s: the seed must be an integer of 0 to 2^53", Op::name);
@@ -101,6 +112,7 @@ class Reader {
   Storage* touched_[operand_count<Op>()];
   Extent updates_[operand_count<Op>()];
   size_t touched_count_ = 0, update_count_ = 0;
+  Extent state_{};  // of the random numbers
 };
 
 template <class Op>

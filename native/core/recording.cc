@@ -28,10 +28,13 @@ struct CopyStorage final : Command {
   size_t bytes;
   StorageId id;
   void run(Executor& executor) const override {
-    mark(executor, executor.attempt([&](Failure& failure) {
-      return executor.reach(from, failure) && executor.reach(to, failure) &&
-             executor.backend.copy(executor.stream, to, from, bytes, &failure);
-    }));
+    FaultPtr fault = executor.closed;  // then there may be no stream
+    if (!fault)
+      fault = executor.attempt([&](Failure& failure) {
+        return executor.reach(from, failure) && executor.reach(to, failure) &&
+               executor.backend.copy(executor.stream, to, from, bytes, &failure);
+      });
+    mark(executor, fault);
   }
   // A fault stays with the part that it was in.
   void mark(Executor& executor, const FaultPtr& own) const override {

@@ -1,5 +1,5 @@
 // node fuzz.cjs <seed> <calls> [<device>]: calls every function of the addon with arguments that are right, nearly right and absurd, then
-// uses a device. Prints what came out; a call may only return or throw one of the addon's own errors.
+// uses a device, or says why it is lost. A call may only return or throw one of the addon's own errors.
 const [seed, calls] = process.argv.slice(2, 4).map(Number);
 const id = process.argv[4] ?? 'cpu';
 const { addon, findNativeFile, completion } = require('../../dist/native.js');
@@ -116,10 +116,15 @@ const tried = new Set();
   await Promise.allSettled(waiting);
 
   const { openDevice, ops } = require('../../dist/index.js');
-  const fresh = await openDevice(id);
-  const sum = ops.add(fresh.full([3], 1), fresh.full([3], 2));
-  console.log(JSON.stringify({ values: [...(await sum.read())], good: good / calls, untried: names.filter((name) => !tried.has(name)) }));
-  await fresh.close();
+  const said = { good: good / calls, untried: names.filter((name) => !tried.has(name)) };
+  const { available, reason } = native.list(library)[0];
+  if (!available) console.log(JSON.stringify({ ...said, lost: reason }));
+  else {
+    const fresh = await openDevice(id);
+    const sum = ops.add(fresh.full([3], 1), fresh.full([3], 2));
+    console.log(JSON.stringify({ ...said, values: [...(await sum.read())] }));
+    await fresh.close();
+  }
 
   native.halt();
   native.halt();
