@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Device, FileFormatError, openDevice, Trainer, UNet } from '../../lib/index.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
 import { bitsOf, take, tinyData, tinyTrainer } from '../train/tiny.js';
-import { times } from './long.js';
+import { note, times } from './long.js';
 
 // A disk of 4 MB in memory, which only root may mount; checkpoint.test.ts has an injected ENOSPC for all others.
 const disk = join(temporaryFolder(), 'disk');
@@ -63,6 +63,7 @@ describe.skipIf(!mounted)(`a small disk${why}`, () => {
     await trainer.save();
     using again = await resume(directory);
     expect(await bitsOf(again)).toEqual(await bitsOf(trainer));
+    note({ places });
     trainer.dispose();
     await rm(directory, { recursive: true });
   });

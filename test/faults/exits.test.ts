@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { openDevice } from '../../lib/index.js';
 import { silu } from '../../lib/ops/elementwise.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
-import { randomNumbers, times } from './long.js';
+import { note, randomNumbers, times } from './long.js';
 
 // The long form: 200 of each. Here: 20.
 const rounds = times(20, 200);
@@ -80,6 +80,7 @@ test(`terminate() of a worker under load, ${rounds} times, while this thread com
   }
   expect(await soon(silu(x).read(), 'the device of this thread')).toEqual(expected);
   await device.close();
+  note({ rounds });
 }, 1_200_000);
 
 test(`process.exit() under load, ${rounds} times`, async () => {
@@ -99,4 +100,5 @@ test(`process.exit() under load, ${rounds} times`, async () => {
     expect(output, name).toBe('');
     if (name === 'training') for (const entry of readdirSync(folder)) expect(entry).toMatch(/^(\.?checkpoint-|\.?latest)/);
   }
+  note({ rounds });
 }, 1_200_000);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { temporaryFolder } from '../support/temporaryFolder.js';
-import { randomNumbers, times } from './long.js';
+import { note, randomNumbers, times } from './long.js';
 import { newestComplete, type Said, train } from './trainee.js';
 
 // The long form: 200 kills of runs that had resumed, and those that hit one that had not yet. Here: 10.
@@ -54,6 +54,7 @@ test(`a run that is killed ${kills} times goes on each time from its newest comp
   expect(last.said.at(-1)).toEqual(undisturbed.said.at(-1));
   expect(last.said.at(-1)?.end).toMatch(/^[0-9a-f]{64}$/);
   expect(readdirSync(folder).sort()).toEqual([`checkpoint-${steps - 1}`, `checkpoint-${steps}`, 'latest'].sort());
+  note({ kills: moments.resuming + moments.stepping, moments, resumed: checked + 1, survived: newest, steps });
   console.log(
     `${moments.resuming + moments.stepping} kills (${JSON.stringify(moments)}), ${checked + 1} times resumed, ${newest} of ${steps} steps survived them`,
   );

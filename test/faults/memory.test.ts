@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { AdamW, backward, type Device, mseLoss, OutOfMemoryError, openDevice } from '../../lib/index.js';
 import { bitsOf, hashOf, take, tinyModel, tinyTrainer } from '../train/tiny.js';
-import { times } from './long.js';
+import { note, times } from './long.js';
 
 const big = 16;
 const small = 2;
@@ -48,6 +48,7 @@ test('a limit that a training step meets anywhere is an OutOfMemoryError; smalle
     await device.close();
   }
   expect(met).toBe(places);
+  note({ places });
 });
 
 test('a step of one’s own that meets the limit in its forward or backward half changes no weight', async () => {
@@ -90,4 +91,5 @@ test('a step of one’s own that meets the limit in its forward or backward half
     const { results } = await run(limit, [small, 64, small]);
     expect(results).toEqual([first, 'out of memory', second]);
   }
+  note({ places });
 });

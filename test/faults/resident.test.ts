@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { temporaryFolder } from '../support/temporaryFolder.js';
-import { times } from './long.js';
+import { note, times } from './long.js';
 import { train } from './trainee.js';
 
 // The long form: 10 000 steps. Here: 1000.
@@ -21,6 +21,7 @@ test(`the resident memory of ${steps} steps stays where it was after the first h
   expect(sizes.length).toBe(steps / 100);
   const [first, ...others] = sizes as [number, ...number[]];
   const largest = Math.max(...others);
+  note({ steps, residentAfter100: first, residentAtMost: largest });
   console.log(`${(first / 1e6).toFixed(1)} MB after 100 steps, then at most ${(largest / 1e6).toFixed(1)} MB`);
   expect(largest - first).toBeLessThan(slack);
 }, 1_200_000);

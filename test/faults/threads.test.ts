@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { times } from './long.js';
+import { note, times } from './long.js';
 
 const root = join(__dirname, '..', '..');
 const compiler = process.env.CXX ?? 'g++';
@@ -33,6 +33,7 @@ test.skipIf(missing)(
     expect(counts.delivered).toBeGreaterThan(rounds * 12); // half of the devices leave with work queued
     expect(counts.failed).toBeGreaterThan(rounds);
     expect(counts.refused).toBeGreaterThan(0);
+    note({ rounds, ...counts });
   },
   600_000,
 );
