@@ -61,8 +61,11 @@ export { type SlicedWassersteinOptions, slicedWasserstein } from './evaluation/s
 export { loadPipeline, type Pipeline, type SavePipelineOptions, savePipeline } from './files/pipeline.js';
 export type { DataArray, DType } from './native.js';
 export * as blocks from './nn/blocks/index.js';
-export { UNet, type UNetForwardOptions, type UNetLoadOptions } from './nn/unet.js';
+export type { OpenAiOptions } from './nn/openaiOptions.js';
+export { UNet } from './nn/unet.js';
+export type { UNetForwardOptions, UNetFromDiffusersOptions, UNetLoadOptions } from './nn/unetArguments.js';
 export type { ModelLabels, ModelTimesteps } from './nn/unetInputs.js';
+export type { Resampling } from './nn/unetLevels.js';
 export type { UNetOptions } from './nn/unetOptions.js';
 export { type OpenDeviceOptions, openDevice } from './openDevice.js';
 export type { FloatType } from './ops/check.js';

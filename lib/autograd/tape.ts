@@ -1,7 +1,7 @@
 import { OptionError, ShapeError } from '../errors.js';
 import { add } from '../ops/elementwise.js';
 import { checkFunction } from '../options.js';
-import { countNode } from '../scope.js';
+import { countedNodes, countNode } from '../scope.js';
 import { sizeOf, Tensor } from '../tensor.js';
 import type { Parameter } from './parameter.js';
 
@@ -26,9 +26,11 @@ export class TapeNode {
     readonly shape: readonly number[],
     readonly inputs: readonly (Edge | null)[],
     readonly saved: readonly Saved[],
-    readonly backward: Backward,
+    readonly backward: Backward | null,
     /** Memory for the gradient of the output, where it should be written if it is new; null for a second one. */
     readonly place: (() => Tensor | null) | null = null,
+    /** In place of `backward`: computes the output once more, this time with the operations that it is made of on the tape. */
+    readonly again: (() => Tensor) | null = null,
   ) {}
 
   free(): void {
@@ -124,8 +126,8 @@ export function tape(
   return output;
 }
 
-/** Operations in an order in which each comes after all that use its output. */
-function reversedOrder(root: TapeNode): TapeNode[] {
+/** Operations, of those taped after so many others, in an order in which each comes after all that use its output. */
+function reversedOrder(root: TapeNode, since = 0): TapeNode[] {
   const order: TapeNode[] = [];
   const seen = new Set<TapeNode>();
   const stack: { node: TapeNode; next: number }[] = [{ node: root, next: 0 }];
@@ -133,7 +135,7 @@ function reversedOrder(root: TapeNode): TapeNode[] {
   while (stack.length > 0) {
     const top = stack[stack.length - 1] as { node: TapeNode; next: number };
     const input = top.node.inputs[top.next++];
-    if (input instanceof TapeNode && !seen.has(input)) {
+    if (input instanceof TapeNode && input.number > since && !seen.has(input)) {
       seen.add(input);
       stack.push({ node: input, next: 0 });
     } else if (top.next > top.node.inputs.length) {
@@ -164,9 +166,13 @@ export function backward(loss: Tensor): void {
   for (const node of order) for (const saved of node.saved) saved.get(node.operation);
   const gradients = new Map<Edge, Tensor>();
   try {
-    withTaping(false, () => device.unscoped(() => propagate(loss, order, gradients)));
+    withTaping(false, () =>
+      device.unscoped(() => {
+        gradients.set(edge, device.full(loss.shape, 1, { dtype: loss.dtype }));
+        propagate(order, gradients);
+      }),
+    );
   } catch (error) {
-    for (const node of order) node.free();
     for (const gradient of gradients.values()) gradient.dispose();
     throw error;
   }
@@ -174,19 +180,36 @@ export function backward(loss: Tensor): void {
 }
 
 /** Goes through the operations, freeing each; `gradients` holds those that are under way. */
-function propagate(loss: Tensor, order: readonly TapeNode[], gradients: Map<Edge, Tensor>): void {
-  const { device } = loss;
-  gradients.set(loss.edge as TapeNode, device.full(loss.shape, 1, { dtype: loss.dtype }));
-  for (const node of order) {
-    const dy = gradients.get(node);
-    if (dy) {
-      const inputGradients = device.scope(() => node.backward(dy));
-      gradients.delete(node);
-      for (const [i, gradient] of inputGradients.entries()) if (gradient) deliver(node.inputs[i] ?? null, gradient, gradients);
-      if (!inputGradients.includes(dy)) dy.dispose();
+function propagate(order: readonly TapeNode[], gradients: Map<Edge, Tensor>): void {
+  try {
+    for (const node of order) {
+      const dy = gradients.get(node);
+      if (dy && node.again) propagateAgain(node.again, dy, node, gradients);
+      else if (dy && node.backward) {
+        const { backward } = node;
+        const inputGradients = dy.device.scope(() => backward(dy));
+        gradients.delete(node);
+        for (const [i, gradient] of inputGradients.entries()) if (gradient) deliver(node.inputs[i] ?? null, gradient, gradients);
+        if (!inputGradients.includes(dy)) dy.dispose();
+      }
+      node.free();
     }
-    node.free();
+  } catch (error) {
+    for (const node of order) node.free();
+    throw error;
   }
+}
+
+/** Goes through the operations that a node stands for; what they hand on arrives as if they had been in its place. */
+function propagateAgain(again: () => Tensor, dy: Tensor, node: TapeNode, gradients: Map<Edge, Tensor>): void {
+  const since = countedNodes();
+  const output = again();
+  const root = output.edge as TapeNode;
+  output.dispose();
+  const order = reversedOrder(root, since);
+  gradients.delete(node);
+  gradients.set(root, dy);
+  propagate(order, gradients);
 }
 
 function deliver(edge: Edge | null, gradient: Tensor, gradients: Map<Edge, Tensor>): void {

@@ -17,7 +17,10 @@ export class TimeProjections {
   /** The store keeps what `isTimeProjection` names side by side. */
   constructor(store: ParameterStore, layers: UNetLayers) {
     const { device, flatValues } = store;
-    const blocks = [...layers.down, ...layers.up].flatMap((level) => level.blocks.map((block) => block.residual));
+    const blocks = [...layers.down, ...layers.up].flatMap(({ blocks, resample }) => [
+      ...blocks.map((block) => block.residual),
+      ...(resample?.kind === 'resBlock' ? [resample.layer] : []),
+    ]);
     const { middle } = layers;
     this.#layers = middle ? [...blocks, middle.first, middle.last] : blocks;
     const maps = this.#layers.map(({ weights: { timeProjection } }) => timeProjection as { weight: Parameter; bias: Parameter });

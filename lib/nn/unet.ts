@@ -1,51 +1,37 @@
-import * as v from 'valibot';
 import type { Parameter } from '../autograd/parameter.js';
 import { noGrad } from '../autograd/tape.js';
 import type { Device } from '../device.js';
-import { DisposedError } from '../errors.js';
+import { DisposedError, OptionError } from '../errors.js';
 import { readModelFolder, writeModelFolder } from '../files/diffusers.js';
 import type { FloatType, TensorLike } from '../ops/check.js';
-import { boolean, checkPath, parseOptions, string } from '../options.js';
-import { type Seed, snapshotSeed, toRng } from '../random.js';
+import { checkPath, parseOptions } from '../options.js';
+import { snapshotSeed, toRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import { ParameterStore } from './parameters.js';
 import { isTimeProjection, TimeProjections } from './timeProjections.js';
-import type { UNet2DConfig } from './unetConfig.js';
+import {
+  forwardSchema,
+  fromSchema,
+  loadSchema,
+  type UNetForwardOptions,
+  type UNetFromDiffusersOptions,
+  type UNetLoadOptions,
+} from './unetArguments.js';
+import { classesOf, contradiction, parseConfig, type UNet2DConfig } from './unetConfig.js';
 import { embedTime, predict } from './unetForward.js';
-import { checkImages, labelTensor, type ModelLabels, type ModelTimesteps, timestepTensor } from './unetInputs.js';
+import { checkImages, labelTensor, type ModelTimesteps, timestepTensor } from './unetInputs.js';
 import { type UNetLayers, unetLayers } from './unetLayers.js';
-import { checkComputeType, checkDevice, checkUNetOptions, configOf, optionsOf, type UNetOptions } from './unetOptions.js';
-
-/** Options of `UNet.forward`. */
-export interface UNetForwardOptions {
-  /** One class a sample; needed exactly when the network has classes. */
-  labels?: ModelLabels | null;
-  /** Whether dropout acts and gradients are recorded; false. */
-  train?: boolean;
-  /** Seed of the dropout; left out: the device's own stream. */
-  seed?: Seed;
-}
-
-/** Options of `UNet.load`. */
-export interface UNetLoadOptions {
-  /** Element type of the arithmetic on images, as in `UNetOptions`; 'f32'. */
-  dtype?: FloatType;
-  /** Which of several weight files: 'fp16' takes `diffusion_pytorch_model.fp16.safetensors`. */
-  variant?: string;
-}
-
-const forwardSchema = v.strictObject({
-  labels: v.optional(v.unknown()),
-  train: v.optional(boolean(), false),
-  seed: v.optional(v.unknown()),
-});
-const loadSchema = v.strictObject({ dtype: v.optional(v.unknown(), 'f32'), variant: v.optional(string()) });
+import { checkComputeType, checkDevice, checkUNetOptions, type UNetOptions } from './unetOptions.js';
+import { configOf, optionsOf } from './unetTranslation.js';
 
 /** A network as a file describes it: what the constructor makes when it is not given options. */
 class Description {
   constructor(
     readonly config: UNet2DConfig,
     readonly options: Readonly<UNetOptions>,
+    /** Of new weights; null: zeros, to be filled. */
+    readonly seed: number | null = null,
+    readonly zeroInit = true,
   ) {}
 }
 
@@ -77,6 +63,7 @@ export class UNet {
     if (options instanceof Description) {
       this.architecture = options.config;
       this.config = options.options;
+      ({ seed, zeroInit } = options);
     } else {
       const checked = checkUNetOptions('new UNet', device, options);
       this.architecture = configOf('new UNet', checked);
@@ -96,12 +83,13 @@ export class UNet {
    * @throws FileFormatError naming the file and the key or tensor at fault; OptionError; DTypeError.
    */
   static async load(device: Device, path: string, options: UNetLoadOptions = {}): Promise<UNet> {
-    const { dtype, variant } = parseOptions('UNet.load', loadSchema, options);
+    const { dtype, variant, gradientCheckpointing } = parseOptions('UNet.load', loadSchema, options);
     checkDevice('UNet.load', device);
     checkComputeType('UNet.load', device, dtype);
     checkPath('UNet.load', 'path', path);
     const folder = await readModelFolder(path, variant);
-    const model = UNet.#described(device, folder.config, optionsOf(folder.config, dtype));
+    const config = optionsOf(folder.config, dtype, gradientCheckpointing);
+    const model = UNet.#described(device, new Description(folder.config, config));
     try {
       await folder.loadInto(model.store.parameters);
     } catch (error) {
@@ -111,8 +99,26 @@ export class UNet {
     return model;
   }
 
-  static #described(device: Device, config: UNet2DConfig, options: Readonly<UNetOptions>): UNet {
-    return new UNet(device, new Description(config, options) as UNetOptions);
+  /**
+   * A network with new weights as a configuration of diffusers' `UNet2DModel` describes it; entries that are left out have that
+   * class's defaults.
+   * @param config the contents of config.json
+   * @throws OptionError naming the entry that this package does not compute; DTypeError; OutOfMemoryError.
+   */
+  static fromDiffusers(device: Device, config: object, options: UNetFromDiffusersOptions = {}): UNet {
+    const owner = 'UNet.fromDiffusers';
+    checkDevice(owner, device);
+    const { dtype, gradientCheckpointing, seed, zeroInit } = parseOptions(owner, fromSchema, options);
+    checkComputeType(owner, device, dtype);
+    const architecture = parseConfig(owner, config);
+    const problem = contradiction(architecture);
+    if (problem !== null) throw new OptionError(`${owner}: ${problem}`);
+    const nearest = optionsOf(architecture, dtype, gradientCheckpointing);
+    return UNet.#described(device, new Description(architecture, nearest, seed, zeroInit));
+  }
+
+  static #described(device: Device, description: Description): UNet {
+    return new UNet(device, description as UNetOptions);
   }
 
   /** Height and width that it is meant for; null when its file does not say. */
@@ -133,7 +139,7 @@ export class UNet {
 
   /** 0 where it has no classes. */
   get numClasses(): number {
-    return this.architecture.num_class_embeds ?? 0;
+    return classesOf(this.architecture) ?? 0;
   }
 
   /** Whether `dispose` has been called. */
@@ -175,12 +181,16 @@ export class UNet {
     if (seed !== undefined) toRng('UNet.forward', device, { seed }); // wrong ones are reported without dropout too
     const run = () =>
       device.scope(() => {
-        const steps = timestepTensor(device, t, batch);
+        const steps = timestepTensor(device, architecture, t, batch);
         const classes = labelTensor(device, architecture, labels, batch);
         const dropout = train && architecture.dropout > 0 ? architecture.dropout : 0;
-        const random = dropout > 0 ? { dropout, seed: seed ?? snapshotSeed(device) } : {};
-        const time = this.#timeProjections.of(embedTime(this.#layers, architecture, steps, classes));
-        return predict(this.#layers, architecture, this.dtype, images, time, random);
+        return predict(this.#layers, architecture, images, {
+          dtype: this.dtype,
+          time: this.#timeProjections.of(embedTime(this.#layers, architecture, steps, classes)),
+          dropout,
+          ...(dropout > 0 && { seed: seed ?? snapshotSeed(device) }),
+          recompute: train && this.config.gradientCheckpointing ? this.store.flatValues : null,
+        });
       });
     return train ? run() : noGrad(run);
   }
@@ -199,7 +209,7 @@ export class UNet {
   /** The same network on the same device with weights of its own. */
   clone(): UNet {
     if (this.#disposed) throw new DisposedError('UNet.clone: the network has been disposed');
-    const copy = UNet.#described(this.device, this.architecture, this.config);
+    const copy = UNet.#described(this.device, new Description(this.architecture, this.config));
     copy.store.copyFrom(this.store.flatValues);
     return copy;
   }

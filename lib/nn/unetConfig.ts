@@ -1,9 +1,10 @@
 import * as v from 'valibot';
-import { boolean, integer, number, oneOf } from '../options.js';
+import { boolean, integer, number, oneOf, parseOptions } from '../options.js';
+import { attendsAt, downBlockNames, headChannelsAt, upBlockNames } from './unetLevels.js';
 
 const sizes = v.union([integer(1), v.tuple([integer(1), integer(1)]), v.null()], 'a positive integer, [height, width] or null');
-const downBlocks = oneOf('DownBlock2D', 'AttnDownBlock2D');
-const upBlocks = oneOf('UpBlock2D', 'AttnUpBlock2D');
+const downBlocks = oneOf(...downBlockNames);
+const upBlocks = oneOf(...upBlockNames);
 /** Very old files say UNetResDownBlock2D. */
 const blockTypes = <S extends typeof downBlocks | typeof upBlocks>(type: S) =>
   v.array(
@@ -23,14 +24,15 @@ const headSizes = v.union(
  * The entries of diffusers' `UNet2DModel` configuration that this package computes, with that class's defaults. Values of
  * diffusers that are not accepted here are networks of another kind.
  */
-export const configSchema = v.object({
+const entries = {
   // Height and width of the images; only samplers read it.
   sample_size: v.optional(sizes, null),
   in_channels: v.optional(integer(1), 3),
   out_channels: v.optional(integer(1), 3),
   // The network reads 2x − 1.
   center_input_sample: v.optional(boolean(), false),
-  time_embedding_type: v.optional(oneOf('positional'), 'positional'),
+  // Sinusoids of the step, or a table with a row for each of `num_train_timesteps`.
+  time_embedding_type: v.optional(oneOf('positional', 'learned'), 'positional'),
   // Width of the time embedding; null: four times the first level's channels.
   time_embedding_dim: v.optional(v.nullable(integer(1)), null),
   freq_shift: v.optional(number(), 0),
@@ -52,6 +54,7 @@ export const configSchema = v.object({
   mid_block_scale_factor: v.optional(number(), 1),
   // 1: zeros all around before halving; 0: at the lower right only.
   downsample_padding: v.optional(v.picklist([0, 1], '0 or 1'), 1),
+  // How AttnDownBlock2D and AttnUpBlock2D change the size; the other blocks say it by their name.
   downsample_type: v.optional(oneOf('conv', 'resnet'), 'conv'),
   upsample_type: v.optional(oneOf('conv', 'resnet'), 'conv'),
   dropout: v.optional(v.pipe(number(0, 1), v.ltValue(1, 'a number of at least 0 and below 1')), 0),
@@ -65,53 +68,66 @@ export const configSchema = v.object({
   resnet_time_scale_shift: v.optional(oneOf('default', 'scale_shift'), 'default'),
   // Whether the middle has attention.
   add_attention: v.optional(boolean(), true),
-  class_embed_type: v.optional(v.null('null'), null),
+  // How labels become an embedding where there is no table: as steps do, or they are one.
+  class_embed_type: v.optional(v.nullable(oneOf('timestep', 'identity')), null),
   num_class_embeds: v.optional(v.nullable(integer(1)), null),
   num_train_timesteps: v.optional(v.nullable(integer(1)), null),
-});
+  // Not diffusers': number of sinusoids where it is not the first level's channels, and heads that differ on the way up.
+  time_proj_dim: v.optional(integer(1)),
+  up_attention_head_dim: v.optional(headSizes),
+};
 
 /** A network, in the words of diffusers' `UNet2DModel`. */
-export type UNet2DConfig = v.InferOutput<typeof configSchema>;
+export type UNet2DConfig = v.InferOutput<v.ObjectSchema<typeof entries, undefined>>;
+
+/** Channels of the time embedding. */
+export function timeWidthOf({ time_embedding_dim, block_out_channels }: UNet2DConfig): number {
+  return time_embedding_dim ?? 4 * (block_out_channels[0] as number);
+}
+
+/** How many classes there are in its table; null where it has none. */
+export function classesOf({ class_embed_type, num_class_embeds }: UNet2DConfig): number | null {
+  return class_embed_type === null ? num_class_embeds : null; // diffusers does not read the number otherwise
+}
+
+/** What `unet_ema/config.json` says of the averaging, and not of the network. */
+const averaging = 'decay inv_gamma min_decay optimization_step power update_after_step use_ema_warmup'.split(' ');
+
+/** Entries with names that are not known stay as they are, as in diffusers; those that describe the file or the averaging go. */
+export const configSchema = v.pipe(
+  v.looseObject(entries),
+  v.transform((given) => {
+    const kept = Object.entries(given).filter(([name]) => !name.startsWith('_') && !averaging.includes(name));
+    return Object.fromEntries(kept) as UNet2DConfig;
+  }),
+);
 
 /** What is wrong with a configuration whose entries are each of the right kind, or null. */
 export function contradiction(config: UNet2DConfig): string | null {
   const levels = config.block_out_channels.length;
   for (const key of ['down_block_types', 'up_block_types'] as const)
     if (config[key].length !== levels) return `${key} has ${config[key].length} entries, but block_out_channels has ${levels}`;
-  const attends = (types: readonly string[]) => types.some((type) => type.startsWith('Attn'));
-  if (config.downsample_type === 'resnet' && attends(config.down_block_types))
-    return "downsample_type must be 'conv' where there are AttnDownBlock2D, got 'resnet'";
-  if (config.upsample_type === 'resnet' && attends(config.up_block_types))
-    return "upsample_type must be 'conv' where there are AttnUpBlock2D, got 'resnet'";
   const groups = config.norm_num_groups;
   const odd = config.block_out_channels.find((channels) => channels % groups !== 0);
   if (odd !== undefined) return `norm_num_groups ${groups} does not divide ${odd} channels`;
   const middle = config.block_out_channels[levels - 1] as number;
   if (config.attn_norm_num_groups !== null && middle % config.attn_norm_num_groups !== 0)
     return `attn_norm_num_groups ${config.attn_norm_num_groups} does not divide ${middle} channels`;
-  const heads = config.attention_head_dim;
-  if (Array.isArray(heads) && heads.length !== levels)
-    return `attention_head_dim has ${heads.length} entries, but block_out_channels has ${levels}`;
-  for (const [level, channels] of config.block_out_channels.entries()) {
-    const dim = headChannelsAt(config, level);
-    if (attendsAt(config, level) && dim > channels)
-      return `attention_head_dim ${dim} is more than the level's ${channels} channels`;
+  for (const key of ['attention_head_dim', 'up_attention_head_dim'] as const) {
+    const heads = config[key];
+    if (Array.isArray(heads) && heads.length !== levels)
+      return `${key} has ${heads.length} entries, but block_out_channels has ${levels}`;
+    for (const [level, channels] of config.block_out_channels.entries()) {
+      const dim = headChannelsAt(config, level, key === 'up_attention_head_dim');
+      if (attendsAt(config, level) && dim > channels) return `${key} ${dim} is more than the level's ${channels} channels`;
+    }
   }
+  if (config.time_embedding_type === 'learned' && config.num_train_timesteps === null)
+    return "num_train_timesteps must be given where time_embedding_type is 'learned'";
   return null;
 }
 
-/** Whether any attention works with this level's channels. */
-export function attendsAt(config: UNet2DConfig, level: number): boolean {
-  const levels = config.block_out_channels.length;
-  const middle = level === levels - 1 && config.mid_block_type !== null && config.add_attention;
-  return (
-    middle ||
-    config.down_block_types[level] === 'AttnDownBlock2D' ||
-    config.up_block_types[levels - 1 - level] === 'AttnUpBlock2D'
-  );
-}
-
-/** Channels of a head at a level. */
-export function headChannelsAt({ attention_head_dim: dim, block_out_channels }: UNet2DConfig, level: number): number {
-  return (Array.isArray(dim) ? dim[level] : dim) ?? (block_out_channels[level] as number);
+/** A configuration that is not from a file. Throws OptionError naming the entry. */
+export function parseConfig(owner: string, given: unknown): UNet2DConfig {
+  return parseOptions(owner, configSchema, given);
 }

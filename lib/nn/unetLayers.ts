@@ -5,7 +5,8 @@ import type { ResidualOptions, ResidualWeights } from './blocks/residual.js';
 import type { TimeEmbeddingWeights } from './blocks/timeEmbedding.js';
 import type { Affine } from './blocks/weights.js';
 import type { Declare } from './parameters.js';
-import { headChannelsAt, type UNet2DConfig } from './unetConfig.js';
+import { classesOf, timeWidthOf, type UNet2DConfig } from './unetConfig.js';
+import { downKind, headChannelsAt, type LevelKind, upKind } from './unetLevels.js';
 
 /** A residual block with what never changes about it. */
 export interface ResidualLayer {
@@ -24,17 +25,23 @@ export interface Block {
   attention: AttentionLayer | null;
 }
 
+/** A change of size. */
+export type Resampler = { kind: 'conv'; weights: Affine } | { kind: 'resBlock'; layer: ResidualLayer } | { kind: 'pool' };
+
 /** Blocks of one image size, then a change of size or none. */
 export interface Level {
   blocks: Block[];
-  resample: Affine | null;
+  resample: Resampler | null;
 }
 
 /** The parameters of a UNet in the order in which they are used. */
 export interface UNetLayers {
   convIn: Affine;
+  /** [T, C]: rows in place of sinusoids. */
+  timeTable: Parameter | null;
   timeEmbedding: TimeEmbeddingWeights;
-  classEmbedding: Parameter | null;
+  /** A table [V, D], or maps of what steps are made into. */
+  classEmbedding: Parameter | TimeEmbeddingWeights | null;
   down: Level[];
   middle: { first: ResidualLayer; attention: AttentionLayer | null; last: ResidualLayer } | null;
   up: Level[];
@@ -51,7 +58,7 @@ export function unetLayers(declare: Declare, config: UNet2DConfig, zeroInit: boo
   const levels = channels.length;
   const first = channels[0] as number;
   const last = channels[levels - 1] as number;
-  const timeWidth = config.time_embedding_dim ?? 4 * first;
+  const timeWidth = timeWidthOf(config);
   let dropouts = 0;
 
   const affine = (name: string, shape: readonly number[], zero = false): Affine => {
@@ -70,7 +77,7 @@ export function unetLayers(declare: Declare, config: UNet2DConfig, zeroInit: boo
     bias: declare(`${name}.bias`, [width], 'plain', 0),
   });
 
-  const residual = (name: string, input: number, output: number, outputScale = 1): ResidualLayer => {
+  const residual = (name: string, input: number, output: number, options: Partial<ResidualOptions> = {}): ResidualLayer => {
     const scaleShift = config.resnet_time_scale_shift === 'scale_shift';
     return {
       weights: {
@@ -86,13 +93,17 @@ export function unetLayers(declare: Declare, config: UNet2DConfig, zeroInit: boo
         eps,
         timeEmbedding: scaleShift ? 'scaleShift' : 'add',
         stream: streams.dropout + dropouts++,
-        outputScale,
+        ...options,
       },
     };
   };
-  const attention = (name: string, level: number, normGroups: number | null = groups, outputScale = 1): AttentionLayer => {
+  const attention = (
+    name: string,
+    level: number,
+    { normGroups = groups, outputScale = 1, up = false }: { normGroups?: number | null; outputScale?: number; up?: boolean } = {},
+  ): AttentionLayer => {
     const width = channels[level] as number;
-    const headChannels = headChannelsAt(config, level);
+    const headChannels = headChannelsAt(config, level, up);
     const heads = Math.floor(width / headChannels);
     const inner = heads * headChannels;
     return {
@@ -107,53 +118,63 @@ export function unetLayers(declare: Declare, config: UNet2DConfig, zeroInit: boo
     };
   };
 
+  const resampler = (name: string, width: number, direction: 'down' | 'up', { resample }: LevelKind): Resampler => {
+    if (resample === 'conv') return { kind: resample, weights: conv(`${name}.conv`, width, width) };
+    if (resample === 'resBlock') return { kind: resample, layer: residual(name, width, width, { resample: direction }) };
+    return { kind: resample };
+  };
   const downLevel = (level: number): Level => {
     const name = `down_blocks.${level}`;
     const width = channels[level] as number;
-    const attends = config.down_block_types[level] === 'AttnDownBlock2D';
+    const kind = downKind(config, level);
     const blocks = Array.from({ length: layersPerBlock }, (_, i) => ({
       residual: residual(`${name}.resnets.${i}`, i === 0 ? (channels[level - 1] ?? first) : width, width),
-      attention: attends ? attention(`${name}.attentions.${i}`, level) : null,
+      attention: kind.attends ? attention(`${name}.attentions.${i}`, level) : null,
     }));
-    return { blocks, resample: level < levels - 1 ? conv(`${name}.downsamplers.0.conv`, width, width) : null };
+    return { blocks, resample: level < levels - 1 ? resampler(`${name}.downsamplers.0`, width, 'down', kind) : null };
   };
   /** `index` 0 is the smallest image. */
   const upLevel = (index: number): Level => {
     const name = `up_blocks.${index}`;
     const level = levels - 1 - index;
     const width = channels[level] as number;
-    const attends = config.up_block_types[index] === 'AttnUpBlock2D';
+    const kind = upKind(config, index);
     const blocks = Array.from({ length: layersPerBlock + 1 }, (_, i) => {
       const below = i === 0 ? (channels[level + 1] ?? last) : width;
       const skip = i === layersPerBlock ? (channels[level - 1] ?? first) : width;
       return {
         residual: residual(`${name}.resnets.${i}`, below + skip, width),
-        attention: attends ? attention(`${name}.attentions.${i}`, level) : null,
+        attention: kind.attends ? attention(`${name}.attentions.${i}`, level, { up: true }) : null,
       };
     });
-    return { blocks, resample: index < levels - 1 ? conv(`${name}.upsamplers.0.conv`, width, width) : null };
+    return { blocks, resample: index < levels - 1 ? resampler(`${name}.upsamplers.0`, width, 'up', kind) : null };
   };
   const middle = (): UNetLayers['middle'] => {
     if (config.mid_block_type === null) return null;
-    const scale = config.mid_block_scale_factor;
+    const outputScale = config.mid_block_scale_factor;
     const normGroups = config.attn_norm_num_groups ?? (config.resnet_time_scale_shift === 'default' ? groups : null);
     return {
-      first: residual('mid_block.resnets.0', last, last, scale),
-      attention: config.add_attention ? attention('mid_block.attentions.0', levels - 1, normGroups, scale) : null,
-      last: residual('mid_block.resnets.1', last, last, scale),
+      first: residual('mid_block.resnets.0', last, last, { outputScale }),
+      attention: config.add_attention ? attention('mid_block.attentions.0', levels - 1, { normGroups, outputScale }) : null,
+      last: residual('mid_block.resnets.1', last, last, { outputScale }),
     };
   };
+  const timeInput = config.time_proj_dim ?? first;
+  const timeMaps = (name: string): TimeEmbeddingWeights => ({
+    linear1: linear(`${name}.linear_1`, timeInput, timeWidth),
+    linear2: linear(`${name}.linear_2`, timeWidth, timeWidth),
+  });
+  const table = (name: string, rows: number | null, width: number) =>
+    rows === null ? null : declare(name, [rows, width], 'plain', 'normal');
 
   return {
     convIn: conv('conv_in', config.in_channels, first),
-    timeEmbedding: {
-      linear1: linear('time_embedding.linear_1', first, timeWidth),
-      linear2: linear('time_embedding.linear_2', timeWidth, timeWidth),
-    },
+    timeTable: config.time_embedding_type === 'learned' ? table('time_proj.weight', config.num_train_timesteps, timeInput) : null,
+    timeEmbedding: timeMaps('time_embedding'),
     classEmbedding:
-      config.num_class_embeds === null
-        ? null
-        : declare('class_embedding.weight', [config.num_class_embeds, timeWidth], 'plain', 'normal'),
+      config.class_embed_type === 'timestep'
+        ? timeMaps('class_embedding')
+        : table('class_embedding.weight', classesOf(config), timeWidth),
     down: channels.map((_, level) => downLevel(level)),
     middle: middle(),
     up: channels.map((_, index) => upLevel(index)),

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { Device } from '../device.js';
 import { DisposedError, DTypeError, OptionError } from '../errors.js';
 import type { FloatType } from '../ops/check.js';
-import { boolean, integer, number, oneOf, parseOptions, show } from '../options.js';
-import { contradiction, headChannelsAt, type UNet2DConfig } from './unetConfig.js';
+import { boolean, integer, number, oneOf, parseOptions, positive, show } from '../options.js';
+import type { Resampling } from './unetLevels.js';
 
 /** Options of `new UNet`. */
 export interface UNetOptions {
@@ -32,10 +32,37 @@ export interface UNetOptions {
   dropout?: number;
   /** How time enters the residual blocks: added, or as scale and shift of a normalisation. */
   timeEmbedding?: 'add' | 'scaleShift';
-  /** How the size changes: by convolution. */
-  resample?: 'conv';
+  /**
+   * How the size changes: by a convolution; inside a residual block, on both its paths (Brock et al. 2019); or by average pooling
+   * and nearest neighbour alone.
+   */
+  resample?: Resampling;
+  /** Zeros before a convolution that halves the size: 1 all around, or 0 for one at the lower right only (Ho et al. 2020); 1. */
+  downsamplePadding?: 0 | 1;
+  /** Whether there is a middle at all; true. */
+  midBlock?: boolean;
+  /** Whether the middle has attention; true. */
+  midAttention?: boolean;
+  /** What each block of the middle gives is divided by this; 1. */
+  midBlockScaleFactor?: number;
+  /** Groups of the normalisation in the middle's attention; `groups`. With null and 'scaleShift' it has no normalisation. */
+  attnNormGroups?: number | null;
+  /** Sinusoids of the step, or a learned table with a row for each of `numTrainTimesteps`; 'positional'. */
+  timeEmbeddingType?: 'positional' | 'learned';
+  /** Rows of that table. */
+  numTrainTimesteps?: number;
+  /** Width of the time embedding; four times the first level's channels. */
+  timeEmbeddingDim?: number;
+  /** Sinusoids as [cos | sin]; true. Ho et al. 2020 have [sin | cos]. */
+  flipSinToCos?: boolean;
+  /** Taken off the denominator of the sinusoids' exponents; 0. In Ho et al. 2020 it is 1. */
+  freqShift?: number;
+  /** Whether the network reads 2x − 1; false. */
+  centerInputSample?: boolean;
   /** Class labels 0 … numClasses − 1; 0: no classes. */
   numClasses?: number;
+  /** Instead of `numClasses`: labels are embedded as steps are, or they are embeddings f32 [N, D]; null. */
+  classEmbedType?: 'timestep' | 'identity' | null;
   /** Groups of the normalisations; min(32, baseChannels/4), or the next smaller number that divides all channels. */
   groups?: number;
   /** 1e-5 */
@@ -46,6 +73,11 @@ export interface UNetOptions {
   dtype?: FloatType;
   /** Start the last layer of each block, and the network's, at zero (Ho et al. 2020; Dhariwal & Nichol 2021); true. */
   zeroInit?: boolean;
+  /**
+   * Compute the inside of each block again in the backward pass instead of keeping it (Chen et al. 2016): less memory, more time, the
+   * same gradients; false.
+   */
+  gradientCheckpointing?: boolean;
 }
 
 const multText = 'an array of one or more positive numbers';
@@ -66,13 +98,26 @@ const schema = v.strictObject({
   headChannels: v.optional(integer(1)),
   dropout: v.optional(v.pipe(number(0, 1), v.ltValue(1, 'a number of at least 0 and below 1')), 0),
   timeEmbedding: v.optional(oneOf('add', 'scaleShift'), 'add'),
-  resample: v.optional(oneOf('conv'), 'conv'),
+  resample: v.optional(oneOf('conv', 'resBlock', 'pool'), 'conv'),
+  downsamplePadding: v.optional(v.picklist([0, 1], '0 or 1'), 1),
+  midBlock: v.optional(boolean(), true),
+  midAttention: v.optional(boolean(), true),
+  midBlockScaleFactor: v.optional(positive(), 1),
+  attnNormGroups: v.optional(v.nullable(integer(1))),
+  timeEmbeddingType: v.optional(oneOf('positional', 'learned'), 'positional'),
+  numTrainTimesteps: v.optional(integer(1)),
+  timeEmbeddingDim: v.optional(integer(1)),
+  flipSinToCos: v.optional(boolean(), true),
+  freqShift: v.optional(number(), 0),
+  centerInputSample: v.optional(boolean(), false),
   numClasses: v.optional(integer(0), 0),
+  classEmbedType: v.optional(v.nullable(oneOf('timestep', 'identity')), null),
   groups: v.optional(integer(1)),
   normEps: v.optional(number(0), 1e-5),
   seed: v.optional(integer(0), 0),
   dtype: v.optional(oneOf('f32', 'bf16'), 'f32'),
   zeroInit: v.optional(boolean(), true),
+  gradientCheckpointing: v.optional(boolean(), false),
 });
 
 /** Options with the defaults filled in. */
@@ -93,6 +138,10 @@ export function checkUNetOptions(owner: string, device: Device, options: UNetOpt
   const channels = channelMults.map((mult) => mult * baseChannels);
   if (!channels.every(Number.isInteger)) fail('channelMults', `whole channels when multiplied by ${baseChannels}`, channelMults);
   if (heads !== undefined && headChannels !== undefined) fail('headChannels', 'left out where heads is given', headChannels);
+  if (checked.classEmbedType !== null && checked.numClasses > 0)
+    fail('classEmbedType', 'null where numClasses is given', checked.classEmbedType);
+  if ((checked.timeEmbeddingType === 'learned') !== (checked.numTrainTimesteps !== undefined))
+    fail('numTrainTimesteps', "given where timeEmbeddingType is 'learned', and only there", checked.numTrainTimesteps);
   const groups = checked.groups ?? defaultGroups(baseChannels, channels);
   if (channels.some((count) => count % groups !== 0)) fail('groups', `a divisor of the channels ${channels}`, groups);
   return { ...checked, outChannels: checked.outChannels ?? checked.inChannels, groups };
@@ -114,92 +163,8 @@ export function checkComputeType(owner: string, device: Device, dtype: unknown):
     );
 }
 
-/** The configuration of diffusers that is the same network. */
-export function configOf(owner: string, options: CheckedOptions): UNet2DConfig {
-  const { imageSize, channelMults, baseChannels, groups } = options;
-  const height = Array.isArray(imageSize) ? imageSize[0] : imageSize;
-  const attends = channelMults.map((_, level) => options.attentionResolutions.includes(height / 2 ** level));
-  const config: UNet2DConfig = {
-    sample_size: imageSize,
-    in_channels: options.inChannels,
-    out_channels: options.outChannels,
-    center_input_sample: false,
-    time_embedding_type: 'positional',
-    time_embedding_dim: null,
-    freq_shift: 0,
-    flip_sin_to_cos: true,
-    down_block_types: attends.map((attend) => (attend ? 'AttnDownBlock2D' : 'DownBlock2D')),
-    mid_block_type: 'UNetMidBlock2D',
-    up_block_types: attends.toReversed().map((attend) => (attend ? 'AttnUpBlock2D' : 'UpBlock2D')),
-    block_out_channels: channelMults.map((mult) => mult * baseChannels),
-    layers_per_block: options.resBlocks,
-    mid_block_scale_factor: 1,
-    downsample_padding: 1,
-    downsample_type: 'conv',
-    upsample_type: 'conv',
-    dropout: options.dropout,
-    act_fn: 'silu',
-    attention_head_dim: null,
-    norm_num_groups: groups,
-    attn_norm_num_groups: options.timeEmbedding === 'scaleShift' ? groups : null,
-    norm_eps: options.normEps,
-    resnet_time_scale_shift: options.timeEmbedding === 'scaleShift' ? 'scale_shift' : 'default',
-    add_attention: true,
-    class_embed_type: null,
-    num_class_embeds: options.numClasses || null,
-    num_train_timesteps: null,
-  };
-  config.attention_head_dim = headDimensions(owner, options, config, attends);
-  const problem = contradiction(config);
-  if (problem !== null) throw new OptionError(`${owner}: ${problem}`);
-  return config;
-}
-
-/** One number where it is the same at every level with attention, else one a level (which diffusers rejects). */
-function headDimensions(owner: string, options: CheckedOptions, config: UNet2DConfig, attends: readonly boolean[]) {
-  const { heads = 1, headChannels } = options;
-  const channels = config.block_out_channels;
-  const used = channels.filter((_, level) => attends[level] || level === channels.length - 1);
-  const [option, divisor] = headChannels === undefined ? ['heads', heads] : ['headChannels', headChannels];
-  if (used.some((count) => count % divisor !== 0))
-    throw new OptionError(`${owner}: option '${option}' must be a divisor of the attention's channels ${used}, got ${divisor}`);
-  if (headChannels !== undefined) return headChannels;
-  if (heads === 1) return null;
-  if (used.every((count) => count === used[0])) return (used[0] as number) / heads;
-  return channels.map((count) => Math.max(1, Math.floor(count / heads)));
-}
-
 function defaultGroups(baseChannels: number, channels: readonly number[]): number {
   let groups = Math.max(1, Math.min(32, Math.floor(baseChannels / 4)));
   while (channels.some((count) => count % groups !== 0)) groups--;
   return groups;
-}
-
-/** The options that come nearest to a configuration, to compute in `dtype`: all of it, for one that options made. */
-export function optionsOf(config: UNet2DConfig, dtype: FloatType): UNetOptions {
-  const [baseChannels] = config.block_out_channels as [number];
-  const imageSize = config.sample_size ?? undefined;
-  const height = Array.isArray(imageSize) ? imageSize[0] : imageSize;
-  const attending = config.down_block_types.flatMap((type, level) => (type === 'AttnDownBlock2D' ? [level] : []));
-  const last = config.block_out_channels.length - 1;
-  const dims = config.attention_head_dim;
-  return {
-    imageSize,
-    inChannels: config.in_channels,
-    outChannels: config.out_channels,
-    baseChannels,
-    channelMults: config.block_out_channels.map((channels) => channels / baseChannels),
-    resBlocks: config.layers_per_block,
-    attentionResolutions: height === undefined ? [] : attending.map((level) => height / 2 ** level),
-    ...(dims === null && { heads: 1 }),
-    ...(typeof dims === 'number' && { headChannels: dims }),
-    ...(Array.isArray(dims) && { heads: (config.block_out_channels[last] as number) / headChannelsAt(config, last) }),
-    dropout: config.dropout,
-    timeEmbedding: config.resnet_time_scale_shift === 'scale_shift' ? 'scaleShift' : 'add',
-    resample: 'conv',
-    numClasses: config.num_class_embeds ?? 0,
-    groups: config.norm_num_groups,
-    normEps: config.norm_eps,
-    dtype,
-  };
 }

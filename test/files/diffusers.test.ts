@@ -156,9 +156,9 @@ eachDevice((id, open) => {
 
   test.each([
     [{ act_fn: 'gelu' }, /config\.json': key 'act_fn' must be one of 'silu', 'swish', got 'gelu'/],
-    [{ time_embedding_type: 'fourier' }, /'time_embedding_type' must be .*'fourier'/],
-    [{ class_embed_type: 'timestep' }, /'class_embed_type' must be null, got 'timestep'/],
-    [{ downsample_type: 'resnet' }, /downsample_type must be 'conv'.*'resnet'/],
+    [{ class_embed_type: 'projection' }, /'class_embed_type' must be one of 'timestep', 'identity', got 'projection'/],
+    [{ downsample_type: 'fir' }, /'downsample_type' must be one of 'conv', 'resnet', got 'fir'/],
+    [{ time_embedding_type: 'fourier' }, /'time_embedding_type' must be one of 'positional', 'learned', got 'fourier'/],
     [{ down_block_types: ['SkipDownBlock2D', 'AttnDownBlock2D'] }, /'down_block_types\.0' must be .*'SkipDownBlock2D'/],
     [{ block_out_channels: [8, 16, 16] }, /down_block_types has 2 entries, but block_out_channels has 3/],
     [{ norm_num_groups: 3 }, /norm_num_groups 3 does not divide 8/],

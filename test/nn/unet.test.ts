@@ -1,15 +1,38 @@
-import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
-import { writeSafetensors } from '../../lib/files/safetensors.js';
+import { describe, expect, test } from 'vitest';
+import { openAiTensors } from '../../lib/nn/openaiKeys.js';
+import type { OpenAiOptions } from '../../lib/nn/openaiOptions.js';
 import { UNet } from '../../lib/nn/unet.js';
-import { maxAbs, relL2 } from '../support/compare.js';
+import { sizeOf } from '../../lib/tensor.js';
+import { maxAbs, maxRelative, relL2 } from '../support/compare.js';
+import { caseId, conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
+import { loadGoldenJson } from '../support/golden.js';
 import { goldenPath, sharedGolden } from '../support/shared.js';
-import { temporaryFolder } from '../support/temporaryFolder.js';
-import { golden, hashWeights, loadCase, type Pass, runCase, type UNetCase } from './unetGolden.js';
+import { golden, hashAll, hashWeights, loadCase, type Pass, referenceModel, runCase, type UNetCase } from './unetGolden.js';
 
-const temporary = temporaryFolder();
+/** Those that the repository has, and those that it has only beside it. */
+const own = ['d1_cifar_style', 'd2_default_ss', 'd3_resnet_updown_cls', 'o3_guided_updown', 'o4_guided_neworder_pool'];
+const others = [
+  'd4_g32_noattnmid',
+  'd5_legacy_attention_keys',
+  'o1_iddpm_plain',
+  'o2_iddpm_ss_cls_sigma',
+  'o5_iddpm_3level_hash',
+  'd6_ddpm_cifar10_32_full_hash',
+  'o6_iddpm_cifar10_full_hash',
+];
+/** Minutes on the emulator, or a good part of one. */
+const isLarge = (id: string) => id.endsWith('full_hash');
+const isSlow = (id: string) => isLarge(id) || ['o1_iddpm_plain', 'o5_iddpm_3level_hash'].includes(id);
+
+const folderOf = (id: string) => (own.includes(id) ? goldenPath(`unet/${id}`) : join(sharedGolden as string, 'unet', id));
+
+/** The case of a folder; d5 is d1 in an older spelling. */
+async function caseOf(id: string): Promise<UNetCase> {
+  const one = await loadCase(folderOf(id === 'd5_legacy_attention_keys' ? 'd1_cifar_style' : id));
+  return { ...one, id };
+}
 
 /** The relative L2 error of a whole tensor of norm `l2`, estimated from every `stride`-th element. */
 function sampledError(got: Float32Array, sample: Float32Array, stride: number, l2: number): number {
@@ -18,15 +41,16 @@ function sampledError(got: Float32Array, sample: Float32Array, stride: number, l
 }
 
 /** The tolerances of the reference data for float32. */
-function expectAgreement(pass: Pass, one: UNetCase): void {
-  expect(relL2(pass.out, golden(one, 'out').values)).toBeLessThan(1e-5);
-  expect(maxAbs(pass.out, golden(one, 'out').values)).toBeLessThan(5e-5);
+function expectAgreement(device: string, pass: Pass, one: UNetCase): void {
+  const check = (quantity: string, error: number, tolerance: number) =>
+    conform({ file: `unet/${one.id}`, id: one.id, device }, quantity, error, tolerance);
+  check('output, relative L2', relL2(pass.out, golden(one, 'out').values), 1e-5);
+  check('output, max abs', maxAbs(pass.out, golden(one, 'out').values), 5e-5);
   const [loss] = golden(one, 'loss').values;
-  expect(Math.abs(pass.loss / (loss as number) - 1)).toBeLessThan(1e-5);
-  expect(relL2(pass.gradX, golden(one, 'grad_x').values)).toBeLessThan(5e-5);
+  check('loss, relative', Math.abs(pass.loss / (loss as number) - 1), 1e-5);
+  check('gradient of the images, relative L2', relL2(pass.gradX, golden(one, 'grad_x').values), 5e-5);
   const { zero_gradient_tensors: zero } = one.float32_vs_float64_noise;
   const { stride } = one.gradient_storage;
-  const wrong: Record<string, number> = {};
   expect([...pass.gradients.keys()].sort()).toEqual(one.params.map(({ name }) => name).sort());
   for (const { name, grad } of one.params) {
     if (zero.includes(name)) continue;
@@ -34,72 +58,68 @@ function expectAgreement(pass: Pass, one: UNetCase): void {
     const size = Math.sqrt(got.reduce((sum, value) => sum + value * value, 0));
     const whole = one.tensors.get(`grad/${name}`)?.values;
     const error = whole ? relL2(got, whole) : sampledError(got, golden(one, `gradsub/${name}`).values, stride as number, grad.l2);
-    const norm = Math.abs(size / grad.l2 - 1);
-    if (!(error < 1e-4 && norm < 1e-4)) wrong[name] = Math.max(error, norm);
+    check(`gradient of ${name}, relative L2`, error, 1e-4);
+    check(`gradient of ${name}, relative error of its norm`, Math.abs(size / grad.l2 - 1), 1e-4);
   }
-  expect(wrong).toEqual({});
 }
 
 eachDevice((id, open) => {
-  test.each(['unet/d1_cifar_style', 'unet/d2_default_ss'])('%s: output, loss and every gradient', async (name) => {
+  const run = async (name: string) => {
     const device = await open();
-    const one = await loadCase(name);
-    using model = await UNet.load(device, goldenPath(name));
-    expectAgreement(await runCase(device, model, one), one);
-  });
+    const one = await caseOf(name);
+    const { model, named } = await referenceModel(device, folderOf(name), one);
+    const pass = await runCase(device, model, one);
+    expectAgreement(id, { ...pass, gradients: named(pass.gradients) }, one);
+    if (!device.info.bf16 || isLarge(name)) return model.dispose();
+    const rounded = await referenceModel(device, folderOf(name), one, 'bf16');
+    const { out } = await runCase(device, rounded.model, one);
+    const error = relL2(out, golden(one, 'out').values);
+    conform({ file: `unet/${one.id}`, id: one.id, device: `${id} bf16` }, 'output, relative L2', error, 2e-2);
+    rounded.model.dispose();
+    model.dispose();
+  };
 
-  test('the hash generator makes the reference weights', async () => {
-    const device = await open();
-    const one = await loadCase('unet/d1_cifar_style');
-    using model = await UNet.load(device, goldenPath('unet/d1_cifar_style'));
-    const [read, made] = [await readAll(model), hashAll(one)];
-    for (const [name, values] of made) expect(maxAbs(read.get(name) as Float32Array, values), name).toBe(0);
-  });
+  test.each(own)('%s: output, loss and every gradient', run);
 
-  test.skipIf(!sharedGolden)('d4_g32_noattnmid: half-precision weights, no attention in the middle', async () => {
-    const device = await open();
-    const folder = join(sharedGolden as string, 'unet/d4_g32_noattnmid');
-    const one = await loadCase(folder);
-    using model = await UNet.load(device, folder);
-    expectAgreement(await runCase(device, model, one), one);
+  describe.skipIf(!sharedGolden)('of the whole reference data', () => {
+    const there = others.filter((name) => id !== 'emulator' || !isSlow(name));
+    test.each(there)('%s: output, loss and every gradient', run);
   });
-
-  // Minutes on the emulator.
-  test.skipIf(!sharedGolden || id === 'emulator')(
-    'd6_ddpm_cifar10_32: the published CIFAR-10 network, 35.7 million weights',
-    async () => {
-      const device = await open();
-      const folder = join(sharedGolden as string, 'unet/d6_ddpm_cifar10_32_full_hash');
-      const one = await loadCase(folder);
-      const copy = join(temporary, `d6-${id}`);
-      await mkdir(copy);
-      await copyFile(join(folder, 'config.json'), join(copy, 'config.json'));
-      const shapes = new Map(one.params.map(({ name, shape }) => [name, shape]));
-      const entries = Array.from(hashAll(one), ([name, data]) => ({ name, shape: shapes.get(name) as number[], data }));
-      await writeSafetensors(join(copy, 'diffusion_pytorch_model.safetensors'), entries);
-      using model = await UNet.load(device, copy);
-      expectAgreement(await runCase(device, model, one), one);
-    },
-  );
 });
 
-async function readAll(model: UNet): Promise<Map<string, Float32Array>> {
-  const values = new Map<string, Float32Array>();
-  for (const [name, parameter] of model.parameters()) values.set(name, await parameter.read());
-  return values;
+interface HashCase {
+  name: string;
+  seed: number;
+  shape: number[];
+  kind: string;
+  scale: number;
+  first: number[];
+  sum: number;
+  l2: number;
 }
 
-function hashAll(one: UNetCase): Map<string, Float32Array> {
-  return new Map(
-    one.params.map(({ name, shape, kind, scale }) => [
-      name,
-      hashWeights(
-        name,
-        one.seed,
-        shape.reduce((product, axis) => product * axis, 1),
-        kind,
-        scale,
-      ),
-    ]),
-  );
-}
+test.each(loadGoldenJson<{ cases: HashCase[] }>('unet/hash_selftest.json').cases)('the weight generator: $name', (one) => {
+  const values = hashWeights(one.name, one.seed, sizeOf(one.shape), one.kind, one.scale);
+  const reference = { file: 'unet/hash_selftest', id: caseId(one), device: 'none' };
+  conform(reference, 'first values, max abs', maxAbs(values.subarray(0, one.first.length), one.first), 0);
+  const sums = [values.reduce((sum, value) => sum + value, 0), Math.hypot(...values)];
+  conform(reference, 'sum and norm, max relative', maxRelative(sums, [one.sum, one.l2]), 1e-12);
+});
+
+eachDevice((_id, open) => {
+  test('what a file holds is what the generator makes', async () => {
+    const device = await open();
+    using model = await UNet.load(device, goldenPath('unet/d1_cifar_style'));
+    for (const [name, values] of hashAll(await caseOf('d1_cifar_style')))
+      expect(maxAbs((await model.parameters().get(name)?.read()) as Float32Array, values), name).toBe(0);
+  });
+});
+
+test.each(['o3_guided_updown', 'o4_guided_neworder_pool'])("%s: every tensor of OpenAI's file has its place", async (id) => {
+  const one = await caseOf(id);
+  const shapes = new Map(one.params.map(({ name, shape }) => [name, shape]));
+  const filled = new Map<string, number>();
+  for (const { from } of openAiTensors(one.kwargs as OpenAiOptions).values()) filled.set(from, (filled.get(from) ?? 0) + 1);
+  expect([...filled.keys()].sort()).toEqual([...shapes.keys()].sort());
+  for (const [name, count] of filled) expect(count, name).toBe(name.includes('qkv') ? 3 : 1);
+});

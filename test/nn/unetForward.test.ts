@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { backward, noGrad } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors.js';
-import { UNet, type UNetForwardOptions } from '../../lib/nn/unet.js';
+import { UNet } from '../../lib/nn/unet.js';
+import type { UNetForwardOptions } from '../../lib/nn/unetArguments.js';
 import type { UNetOptions } from '../../lib/nn/unetOptions.js';
 import { mseLoss } from '../../lib/ops/reduce.js';
 import { relL2 } from '../support/compare.js';
@@ -156,7 +157,7 @@ eachDevice((_id, open) => {
     refuse(() => model.forward(xt, t, { seed: -1 }), OptionError, /'seed' must be an integer/);
     refuse(() => model.forward(xt, t, { label: [0] } as never), OptionError, /unknown option 'label'/);
     refuse(() => conditional.forward(xt, t), OptionError, /'labels' is required: the network has 3 classes/);
-    refuse(() => conditional.forward(xt, t, { labels: [0, 3] }), OptionError, /labels\[1\] must be .* between 0 and 2, got 3/);
+    refuse(() => conditional.forward(xt, t, { labels: [0, 3] }), OptionError, /labels\[1\] must be .* between -1 and 2, got 3/);
     refuse(() => conditional.forward(xt, t, { labels: device.zeros([2]) }), DTypeError, /labels must hold i32, got f32/);
     refuse(() => conditional.forward(xt, t, { labels: [0] }), ShapeError, /labels must hold one value for each of 2/);
     const gone = new UNet(device, tiny);

@@ -1,12 +1,12 @@
 import type { Parameter } from '../../autograd/parameter.js';
 import type { Affine } from '../../nn/blocks/weights.js';
-import type { UNet2DConfig } from '../../nn/unetConfig.js';
-import type { AttentionLayer, Block, ResidualLayer, UNetLayers } from '../../nn/unetLayers.js';
+import { timeWidthOf, type UNet2DConfig } from '../../nn/unetConfig.js';
+import type { AttentionLayer, Block, Resampler, ResidualLayer, UNetLayers } from '../../nn/unetLayers.js';
 import { OnnxGraph, type Value } from './graph.js';
 import type { Message } from './protobuf.js';
+import { embedTime, ports } from './unetTime.js';
 
-/** Names of the graph's inputs and output, as diffusers' exporter calls them. */
-export const ports = { sample: 'sample', timestep: 'timestep', labels: 'class_labels', output: 'out_sample' } as const;
+export { ports } from './unetTime.js';
 
 /**
  * The prediction of a UNet as a graph of standard operators, in ONNX's NCHW: sample [N, C, H, W] f32 and timestep [N] i64 (and
@@ -18,7 +18,12 @@ export function unetGraph(layers: UNetLayers, config: UNet2DConfig, values: Read
   const builder = new UNetBuilder(graph, config, values);
   graph.output(ports.output, builder.predict(layers));
   const image = (channels: number) => ['batch', channels, 'height', 'width'];
-  const labels = layers.classEmbedding ? [{ name: ports.labels, type: 'int64', shape: ['batch'] } as const] : [];
+  const labels =
+    config.class_embed_type === 'identity'
+      ? [{ name: ports.labels, type: 'float', shape: ['batch', timeWidthOf(config)] } as const]
+      : layers.classEmbedding
+        ? [{ name: ports.labels, type: 'int64', shape: ['batch'] } as const]
+        : [];
   return graph.model(
     'UNet2DModel',
     [
@@ -30,7 +35,8 @@ export function unetGraph(layers: UNetLayers, config: UNet2DConfig, values: Read
   );
 }
 
-class UNetBuilder {
+/** Makes the nodes of a network. */
+export class UNetBuilder {
   readonly #made = new Set<string>();
 
   constructor(
@@ -41,7 +47,7 @@ class UNetBuilder {
 
   predict(layers: UNetLayers): Value {
     const { graph, config } = this;
-    const time = this.silu(this.#time(layers));
+    const time = this.silu(embedTime(this, layers));
     const resnet = (x: Value, layer: ResidualLayer) => this.#residual(x, layer, time);
     const attend = (x: Value, layer: AttentionLayer | null) => (layer ? this.#attention(x, layer) : x);
     const run = (x: Value, { residual, attention }: Block) => attend(resnet(x, residual), attention);
@@ -56,14 +62,14 @@ class UNetBuilder {
         skips.push(x);
       }
       if (!resample) continue;
-      x = this.conv(x, resample, config.downsample_padding === 1 ? 1 : [0, 0, 1, 1], 2);
+      x = this.#resize(x, resample, 'down', time);
       skips.push(x);
     }
     const { middle } = layers;
     if (middle) x = resnet(attend(resnet(x, middle.first), middle.attention), middle.last);
     for (const { blocks, resample } of layers.up) {
       for (const block of blocks) x = run(graph.node('Concat', [x, skips.pop() as Value], { axis: 1 }), block);
-      if (resample) x = this.conv(this.#enlarge(x), resample, 1);
+      if (resample) x = this.#resize(x, resample, 'up', time);
     }
     const normed = this.silu(this.norm(x, layers.normOut, config.norm_num_groups, config.norm_eps));
     return this.conv(normed, layers.convOut, 1);
@@ -115,33 +121,11 @@ class UNetBuilder {
     return graph.node('Add', [graph.node('Mul', [image, perChannel(weight)]), perChannel(bias)]);
   }
 
-  #time({ timeEmbedding: { linear1, linear2 }, classEmbedding }: UNetLayers): Value {
-    const { graph, config } = this;
-    const half = Math.floor((config.block_out_channels[0] as number) / 2);
-    const frequency = (i: number) => Math.exp((-Math.log(10000) * i) / (half - config.freq_shift));
-    const frequencies = graph.weight(
-      'frequencies',
-      [1, half],
-      Float32Array.from({ length: half }, (_, i) => frequency(i)),
-    );
-    const steps = graph.node('Unsqueeze', [graph.node('Cast', [ports.timestep], { to: 1 }), graph.integers(1)]);
-    const angles = graph.node('Mul', [steps, frequencies]);
-    const waves = config.flip_sin_to_cos ? ['Cos', 'Sin'] : ['Sin', 'Cos'];
-    const sinusoids = graph.node(
-      'Concat',
-      waves.map((wave) => graph.node(wave, [angles])),
-      { axis: 1 },
-    );
-    const odd = (config.block_out_channels[0] as number) % 2 === 1;
-    const padded = odd ? graph.node('Pad', [sinusoids, graph.integers(0, 0, 0, 1)]) : sinusoids;
-    const time = this.linear(this.silu(this.linear(padded, linear1)), linear2);
-    if (!classEmbedding) return time;
-    // Label −1, no class, counts from the end: a row of zeros there.
-    const [classes, width] = classEmbedding.shape as [number, number];
-    const rows = new Float32Array((classes + 1) * width);
-    rows.set(this.values.get(classEmbedding.name) as Float32Array);
-    const table = graph.weight(classEmbedding.name, [classes + 1, width], rows);
-    return graph.node('Add', [time, graph.node('Gather', [table, ports.labels])]);
+  #resize(x: Value, resample: Resampler, direction: 'down' | 'up', time: Value): Value {
+    if (resample.kind === 'resBlock') return this.#residual(x, resample.layer, time);
+    if (resample.kind === 'pool') return this.#halfOrTwice(x, direction);
+    if (direction === 'up') return this.conv(this.#halfOrTwice(x, 'up'), resample.weights, 1);
+    return this.conv(x, resample.weights, this.config.downsample_padding === 1 ? 1 : [0, 0, 1, 1], 2);
   }
 
   #residual(x: Value, { weights, options }: ResidualLayer, time: Value): Value {
@@ -150,13 +134,15 @@ class UNetBuilder {
     const { groups, eps = 1e-5, timeEmbedding, outputScale = 1 } = options;
     const projection = this.linear(time, timeProjection as Affine);
     const perPixel = (value: Value) => graph.node('Unsqueeze', [value, graph.integers(2, 3)]);
-    let hidden = this.conv(this.silu(this.norm(x, norm1, groups, eps)), conv1, 1);
+    const resized = (value: Value) => (options.resample ? this.#halfOrTwice(value, options.resample) : value);
+    let hidden = this.conv(resized(this.silu(this.norm(x, norm1, groups, eps))), conv1, 1);
     if (timeEmbedding === 'scaleShift') {
       const [scale, shift] = graph.nodes('Split', [perPixel(projection)], 2, { axis: 1 }) as [Value, Value];
       const factor = graph.node('Add', [scale, graph.scalar(1)]);
       hidden = graph.node('Add', [graph.node('Mul', [this.norm(hidden, norm2, groups, eps), factor]), shift]);
     } else hidden = this.norm(graph.node('Add', [hidden, perPixel(projection)]), norm2, groups, eps);
-    const base = shortcut ? this.conv(x, shortcut, 0) : x;
+    const input = resized(x);
+    const base = shortcut ? this.conv(input, shortcut, 0) : input;
     return this.#scaled(graph.node('Add', [base, this.conv(this.silu(hidden), conv2, 1)]), outputScale);
   }
 
@@ -177,7 +163,8 @@ class UNetBuilder {
     return this.#scaled(graph.node('Add', [x, this.pointwise(image, out)]), outputScale);
   }
 
-  #enlarge(x: Value): Value {
+  #halfOrTwice(x: Value, direction: 'down' | 'up'): Value {
+    if (direction === 'down') return this.graph.node('AveragePool', [x], { kernel_shape: [2, 2], strides: [2, 2] });
     const scales = this.graph.floats([4], [1, 1, 2, 2]);
     return this.graph.node('Resize', [x, '', scales], nearest);
   }

@@ -35,9 +35,15 @@ export function timeEmbedding(t: TensorLike, weights: TimeEmbeddingWeights, opti
   checkNames('timeEmbedding', options, names);
   const { channels, flipSinToCos = true, freqShift = 0 } = options;
   const { linear1, linear2 } = weights;
-  return asTensor('timeEmbedding', 't', t, 'i32', 'f32').device.scope(() => {
-    const sinusoids = timestepEmbedding(t, channels, { flipSinToCos, freqShift });
-    const hidden = silu(linear(sinusoids, linear1.weight, { bias: linear1.bias }));
+  return asTensor('timeEmbedding', 't', t, 'i32', 'f32').device.scope(() =>
+    twoMaps(timestepEmbedding(t, channels, { flipSinToCos, freqShift }), { linear1, linear2 }),
+  );
+}
+
+/** Linear, SiLU, linear of features [N, C]: [N, D]. @internal */
+export function twoMaps(features: Tensor, { linear1, linear2 }: TimeEmbeddingWeights): Tensor {
+  return features.device.scope(() => {
+    const hidden = silu(linear(features, linear1.weight, { bias: linear1.bias }));
     return linear(hidden, linear2.weight, { bias: linear2.bias });
   });
 }

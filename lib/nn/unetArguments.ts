@@ -1,0 +1,45 @@
+import * as v from 'valibot';
+import type { FloatType } from '../ops/check.js';
+import { boolean, integer, string } from '../options.js';
+import type { Seed } from '../random.js';
+import type { ModelLabels } from './unetInputs.js';
+import type { UNetOptions } from './unetOptions.js';
+
+/** Options of `UNet.forward`. */
+export interface UNetForwardOptions {
+  /** One label a sample, −1 for no class; needed exactly when the network has classes. */
+  labels?: ModelLabels | null;
+  /** Whether dropout acts and gradients are recorded; false. */
+  train?: boolean;
+  /** Seed of the dropout; left out: the device's own stream. */
+  seed?: Seed;
+}
+
+/** Options of `UNet.load`. */
+export interface UNetLoadOptions {
+  /** Element type of the arithmetic on images, as in `UNetOptions`; 'f32'. */
+  dtype?: FloatType;
+  /** Which of several weight files: 'fp16' takes `diffusion_pytorch_model.fp16.safetensors`. */
+  variant?: string;
+  /** As in `UNetOptions`; false. */
+  gradientCheckpointing?: boolean;
+}
+
+/** Options of `UNet.fromDiffusers`, as in `UNetOptions`. */
+export type UNetFromDiffusersOptions = Pick<UNetOptions, 'seed' | 'dtype' | 'zeroInit' | 'gradientCheckpointing'>;
+
+/** Of `UNet.forward`. */
+export const forwardSchema = v.strictObject({
+  labels: v.optional(v.unknown()),
+  train: v.optional(boolean(), false),
+  seed: v.optional(v.unknown()),
+});
+const computing = { dtype: v.optional(v.unknown(), 'f32'), gradientCheckpointing: v.optional(boolean(), false) };
+/** Of `UNet.load`. */
+export const loadSchema = v.strictObject({ ...computing, variant: v.optional(string()) });
+/** Of `UNet.fromDiffusers`. */
+export const fromSchema = v.strictObject({
+  ...computing,
+  seed: v.optional(integer(0), 0),
+  zeroInit: v.optional(boolean(), true),
+});
