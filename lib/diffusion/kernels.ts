@@ -18,24 +18,32 @@ export interface NoisingInputs {
   flip: boolean;
 }
 
-/** xt = a·x0 + b·ε with (a, b) = table[t], normalisation, mirroring and drawing in one pass over memory; also ε if it is kept. */
-export function applyNoising(inputs: NoisingInputs & { keepNoise: true }): { xt: Tensor; noise: Tensor };
-/** The same, with what a network should predict. */
-export function applyNoising(inputs: NoisingInputs & { target: Prediction }): { xt: Tensor; target: Tensor };
-export function applyNoising(inputs: NoisingInputs): { xt: Tensor };
-export function applyNoising({
-  x0,
-  t,
-  table,
-  noise,
-  rng,
-  flip,
-  keepNoise,
-  target,
-}: NoisingInputs & { keepNoise?: boolean; target?: Prediction }): { xt: Tensor; noise?: Tensor; target?: Tensor } {
+/** What else `applyNoising` gives. */
+export interface NoisingOutputs {
+  /** Also ε. */
+  keepNoise?: boolean;
+  /** Also x0 as f32, normalised and mirrored. */
+  keepStart?: boolean;
+  /** Also what a network should predict. */
+  target?: Prediction;
+}
+
+/** A tensor for each output that is wanted. */
+export type Noised<O extends NoisingOutputs> = { xt: Tensor } & (O extends { keepNoise: true } ? { noise: Tensor } : unknown) &
+  (O extends { keepStart: true } ? { x0: Tensor } : unknown) &
+  (O extends { target: Prediction } ? { target: Tensor } : unknown);
+
+/** xt = a·x0 + b·ε with (a, b) = table[t]: normalisation, mirroring and drawing in one pass over memory. */
+export function applyNoising<O extends NoisingOutputs>(inputs: NoisingInputs & O): Noised<O> {
+  const { x0, t, table, noise, rng, flip, keepNoise, keepStart, target } = inputs;
   const { device, shape } = x0;
   const image = () => device.empty(shape, 'f32');
-  const made = { xt: image(), ...(keepNoise && { noise: image() }), ...(target && { target: image() }) };
+  const made: { xt: Tensor; noise?: Tensor; x0?: Tensor; target?: Tensor } = {
+    xt: image(),
+    ...(keepNoise && { noise: image() }),
+    ...(keepStart && { x0: image() }),
+    ...(target && { target: image() }),
+  };
   device.native.noising(
     x0.handle,
     t.handle,
@@ -44,12 +52,13 @@ export function applyNoising({
     made.xt.handle,
     made.noise?.handle ?? 0,
     made.target?.handle ?? 0,
+    made.x0?.handle ?? 0,
     targets[target ?? 'epsilon'],
     flip,
     ...rng.fields,
   );
   rng.advance();
-  return made;
+  return made as Noised<O>;
 }
 
 /** y = a·x + b·z with (a, b) = table[t]; without z only a·x. */
@@ -66,35 +75,63 @@ export function gather(table: Tensor, t: Tensor): Tensor {
   return picked;
 }
 
-/** Inputs of `reverseStep`, checked: the model's output and x_t, a row of `table` a sample, and the bound of x_0 (0: none). */
+/** How a model tells the variance of a reverse step: not at all, as its logarithm, or as a place within a range of logarithms. */
+export type VarianceKind = 'fixed' | 'learned' | 'learnedRange';
+
+const variances: Record<VarianceKind, number> = { fixed: 0, learned: 1, learnedRange: 2 };
+
+/** Inputs of `reverseStep`, checked. */
 export interface ReverseInputs {
+  /** What the model made of xt: [N, ..., C] as xt, or [N, ..., 2C] with its variance behind. */
   output: Tensor;
+  /** Its output without a class, for classifier-free guidance: unconditional + guidance·(output - unconditional). */
+  unconditional?: Tensor | null;
+  /** Weight of `output` against `unconditional`; 1. */
+  guidance?: number;
   xt: Tensor;
+  /** x_0 of one and two steps back, for the rows of samplers with a memory. */
+  predXStart1?: Tensor | null;
+  predXStart2?: Tensor | null;
+  /** i32 [N], rows of `table` [T, 13] (`reverseTable`). */
   t: Tensor;
   table: Tensor;
+  /** x_0 is clipped to [-clip, clip]; 0: not at all. */
   clip: number;
+  /** [N]: instead of `clip`, x_0 is clipped to [-bound, bound] and divided by it (dynamic thresholding). */
+  bound?: Tensor | null;
+  /** 'fixed' by the table unless said otherwise; the others need an output of 2C channels. */
+  variance?: VarianceKind;
   noise: Tensor | null;
   rng: Rng;
 }
 
-/** One reverse step by its row of coefficients (`reverseTable`), and the x_0 predicted on the way. */
-export function reverseStep({ output, xt, t, table, clip, noise, rng }: ReverseInputs): { sample: Tensor; predXStart: Tensor } {
-  const { device, shape } = xt;
-  const sample = device.empty(shape, 'f32');
-  const predXStart = device.empty(shape, 'f32');
-  device.native.reverseStep(
+/** One reverse step by its row of coefficients, and the x_0 predicted on the way. */
+export function reverseStep(inputs: ReverseInputs): { sample: Tensor; predXStart: Tensor } {
+  const { device, shape } = inputs.xt;
+  const made = { sample: device.empty(shape, 'f32'), predXStart: device.empty(shape, 'f32') };
+  enqueueReverseStep(inputs, made);
+  return made;
+}
+
+/** The same into given tensors: `sample` may be xt itself, `predXStart` may be one of earlier steps. */
+export function enqueueReverseStep(inputs: ReverseInputs, { sample, predXStart }: { sample: Tensor; predXStart: Tensor }): void {
+  const { output, unconditional, guidance = 1, xt, t, table, clip, bound, variance = 'fixed', noise, rng } = inputs;
+  xt.device.native.reverseStep(
     output.handle,
+    unconditional?.handle ?? 0,
     xt.handle,
-    0,
-    0,
+    inputs.predXStart1?.handle ?? 0,
+    inputs.predXStart2?.handle ?? 0,
     t.handle,
     table.handle,
+    bound?.handle ?? 0,
     noise?.handle ?? 0,
     sample.handle,
     predXStart.handle,
     clip,
+    guidance,
+    variances[variance],
     ...rng.fields,
   );
   rng.advance();
-  return { sample, predXStart };
 }

@@ -68,7 +68,7 @@ export class ProcessTables {
     };
   }
 
-  /** Rows of `reverseStep`, [T, 10]. */
+  /** Rows of `reverseStep`, [T, 13]. */
   reverse(kind: ReverseTableOptions['kind'], eta = 0): Tensor {
     const { schedule, prediction, variance } = this.#settings;
     return this.#tables.get(`${kind}:${eta}`, reverseColumns, () => reverseTable(schedule, { prediction, variance, kind, eta }));

@@ -8,7 +8,10 @@ export type Prediction = 'epsilon' | 'sample' | 'v';
 export type FixedVariance = 'fixedSmall' | 'fixedLarge';
 
 /** Columns of a row of `reverseTable`, as the native `reverseStep` reads them. */
-export const reverseColumns = 10;
+export const reverseColumns = 13;
+
+/** The column of the factor of the noise: a row draws none where it is 0. */
+export const noiseColumn = 10;
 
 /** Which step a reverse table makes. */
 export interface ReverseTableOptions {
@@ -25,8 +28,9 @@ export interface ReverseTableOptions {
 }
 
 /**
- * Rows [T, 10] of (px, pm, ex, e0, a, b, c, e, f, d) in float64, row-major, for every step of a schedule:
- * x̂_0 = clip(px·x + pm·output), ε = ex·x + e0·x̂_0, x' = a·x + b·x̂_0 + f·ε + d·z (c and e, of earlier steps, are 0).
+ * Rows [T, 13] of (px, pm, ex, e0, a, b, c, e, f, g, d, lmin, lmax) in float64, row-major, for every step of a schedule:
+ * x̂_0 = clip(px·x + pm·output), ε = ex·x + e0·x̂_0, x' = a·x + b·x̂_0 + f·ε + d·z (c and e, of earlier steps, and g, of the raw
+ * output, are 0). A learned range of the variance lies between the exponentials of lmin = log β̃_t (clipped) and lmax = log β_t.
  * 'ddpm': Ho et al. 2020, eq. 7; 'ddim': Song et al. 2021 (arXiv 2010.02502), eq. 12 and 16, with ᾱ = 1 before the first step
  * and ᾱ = 0 after the last one, as in improved-diffusion. No row adds noise at t = 0.
  * @throws OptionError when x̂_0 cannot be had from ε because the schedule ends in pure noise (ᾱ = 0).
@@ -55,7 +59,8 @@ export function reverseTable(
       b = at(schedule.posteriorMeanCoef1, t);
       d = logVariance === null || t === 0 ? 0 : Math.exp(0.5 * at(logVariance, t));
     }
-    rows.set([px, pm, ex, e0, a, b, 0, 0, f, d], t * reverseColumns);
+    const range = [at(schedule.posteriorLogVarianceClipped, t), Math.log(at(schedule.betas, t))];
+    rows.set([px, pm, ex, e0, a, b, 0, 0, f, 0, d, ...range], t * reverseColumns);
   }
   return rows;
 }

@@ -40,8 +40,8 @@ export interface EmbeddingOptions {
 const embeddingNames = ['addend'];
 
 /**
- * Rows of a table: y[n] = table[ids[n]] + addend[n]. `ids` [N] i32, `table` [V, D]; returns [N, D]. An id outside [0, V) is
- * found when it runs: reading the result then rejects.
+ * Rows of a table: y[n] = table[ids[n]] + addend[n]. `ids` [N] i32, `table` [V, D]; returns [N, D]. The id -1 stands for a
+ * row of zeros. An id outside [-1, V) is found when it runs: reading the result then rejects.
  */
 export function embedding(ids: TensorLike, table: TensorLike, options: EmbeddingOptions = {}): Tensor {
   checkNames('embedding', options, embeddingNames);

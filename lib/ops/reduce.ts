@@ -1,5 +1,4 @@
 import { tape } from '../autograd/tape.js';
-import type { Device } from '../device.js';
 import type { Tensor } from '../tensor.js';
 import { asFloat, expectShape, oneDevice, type TensorLike } from './check.js';
 import { cast } from './layout.js';
@@ -32,22 +31,39 @@ export function mseLoss(prediction: TensorLike, target: TensorLike): Tensor {
 
 function squaredError(operation: string, prediction: TensorLike, target: TensorLike): Tensor {
   const given = [asFloat(operation, 'prediction', prediction), asFloat(operation, 'target', target)] as const;
-  const device = oneDevice(operation, { prediction: given[0], target: given[1] });
+  oneDevice(operation, { prediction: given[0], target: given[1] });
   expectShape(operation, 'target', given[1], given[0].shape);
-  if (given[0].dtype === 'f32' && given[1].dtype === 'f32') return squaredErrorF32(operation, device, ...given);
-  return device.scope(() => squaredErrorF32(operation, device, toF32(given[0]), toF32(given[1])));
+  return lossPerSample(operation, ...given, 'mse');
+}
+
+/** What a difference d costs: d², |d|, or ½d² up to |d| = 1 and |d| - ½ from there. */
+export type LossKind = 'mse' | 'l1' | 'huber';
+
+/** Numbers of native/core/ops/reduce.h. */
+const lossKinds: Record<LossKind, number> = { mse: 0, l1: 1, huber: 2 };
+
+/**
+ * Mean of the cost of prediction − target over each sample of `target` [N, ..., C], checked tensors: f32 [N]. The prediction may have
+ * 2C channels, of which the second half is ignored; then there is no gradient for the target.
+ * @internal
+ */
+export function lossPerSample(operation: string, prediction: Tensor, target: Tensor, kind: LossKind): Tensor {
+  const both = [prediction, target] as const;
+  if (both.every(({ dtype }) => dtype === 'f32')) return lossOfF32(operation, ...both, kind);
+  return target.device.scope(() => lossOfF32(operation, toF32(prediction), toF32(target), kind));
 }
 
 const toF32 = (x: Tensor): Tensor => (x.dtype === 'f32' ? x : cast(x, 'f32'));
 
-function squaredErrorF32(operation: string, device: Device, p: Tensor, t: Tensor): Tensor {
-  const loss = device.empty([p.shape[0] as number], 'f32');
-  device.native.mseLoss(p.handle, t.handle, loss.handle);
-  const wants = [p.edge !== null, t.edge !== null];
+function lossOfF32(operation: string, p: Tensor, t: Tensor, kind: LossKind): Tensor {
+  const { device } = t;
+  const loss = device.empty([t.shape[0] as number], 'f32');
+  device.native.mseLoss(p.handle, t.handle, loss.handle, lossKinds[kind]);
+  const wants = [p.edge !== null, t.edge !== null && p.size === t.size];
   return tape(operation, loss, [p, t], [p, t], (dloss, [p, t]) => {
     const gradient = (of: Tensor, other: Tensor): Tensor => {
       const d = device.empty(of.shape, 'f32');
-      device.native.mseLossBackward(of.handle, other.handle, dloss.handle, d.handle);
+      device.native.mseLossBackward(of.handle, other.handle, dloss.handle, d.handle, lossKinds[kind]);
       return d;
     };
     const [first, second] = [p as Tensor, t as Tensor];

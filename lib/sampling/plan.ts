@@ -1,5 +1,5 @@
 import type { NoiseSchedule } from '../diffusion/schedule.js';
-import { type FixedVariance, type Prediction, reverseColumns, reverseTable } from '../diffusion/tables.js';
+import { type FixedVariance, noiseColumn, type Prediction, reverseColumns, reverseTable } from '../diffusion/tables.js';
 import { OptionError } from '../errors.js';
 import type { SamplerOptions } from './options.js';
 
@@ -20,7 +20,6 @@ export interface SamplerPlan {
 }
 
 const ddimSteps = 100;
-const noiseColumn = 9;
 
 /** Throws OptionError when the schedule has too few steps or an option does not go with the method. */
 export function planSampler(

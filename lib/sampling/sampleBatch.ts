@@ -1,4 +1,5 @@
 import type { Device } from '../device.js';
+import { enqueueReverseStep } from '../diffusion/kernels.js';
 import { callModel, isPromise, type Model, releaseOutput } from '../diffusion/model.js';
 import type { Program } from '../program.js';
 import { streams } from '../random.js';
@@ -9,7 +10,7 @@ import type { SeedState } from './seeds.js';
 export interface StepInputs {
   device: Device;
   model: Model;
-  /** Rows of `reverseStep`, [S, 10]. */
+  /** Rows of `reverseStep`, [S, 13]. */
   table: Tensor;
   /** What the model is given at each row, [S]. */
   timesteps: Tensor;
@@ -98,20 +99,18 @@ export class SampleBatch {
   /** One model evaluation and the fused reverse step, in place on x. */
   #enqueue(): PromiseLike<void> | undefined {
     const { device, model, table, timesteps, clip } = this.#inputs;
-    const { native } = device;
     const t = device.empty([this.size], timesteps.dtype);
     const advance = (output: Tensor) => {
       try {
-        native.reverseStep(
-          ...[output.handle, this.x.handle, 0, 0, this.#rows.handle, table.handle, this.#noise?.handle ?? 0],
-          ...[this.x.handle, this.predXStart.handle, clip, this.#state.handle, 0, streams.samplerNoise, 0, 0],
-        );
+        const rng = { fields: [this.#state.handle, 0, streams.samplerNoise, 0, 0] as const, advance() {} };
+        const inputs = { output, xt: this.x, t: this.#rows, table, clip, noise: this.#noise, rng };
+        enqueueReverseStep(inputs, { sample: this.x, predXStart: this.predXStart });
       } finally {
         releaseOutput(output);
       }
     };
     try {
-      native.gather(timesteps.handle, this.#rows.handle, t.handle);
+      device.native.gather(timesteps.handle, this.#rows.handle, t.handle);
       const output = callModel('Sampler', model, this.x, t, this.#labels ? { labels: this.#labels } : {});
       if (isPromise(output)) return output.then(advance);
       advance(output);

@@ -14,8 +14,8 @@ template <class Op>
 void check_ids(const View& ids, int64_t rows) {
   const int32_t* id = ids.i32();
   for (int64_t n = 0; n < ids.size(); ++n)
-    if (id[n] < 0 || id[n] >= rows)
-      fail(code::option, "%s: id %d is outside [0, %lld)", Op::name, id[n], static_cast<long long>(rows));
+    if (id[n] < kNoRow || id[n] >= rows)
+      fail(code::option, "%s: id %d is outside [-1, %lld)", Op::name, id[n], static_cast<long long>(rows));
 }
 
 }  // namespace
@@ -45,13 +45,18 @@ void embedding(Stream& stream, const Embedding& op) {
   const int64_t d = op.table.shape[1];
   parallel_for(stream, op.ids.size(), grain_of(d), [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
-      const float* row = op.table.f32() + op.ids.i32()[n] * d;
+      const int32_t id = op.ids.i32()[n];
+      const float* row = id == kNoRow ? nullptr : op.table.f32() + id * d;
+      const float* addend = op.addend ? op.addend.f32() + n * d : nullptr;
       float* y = op.y.f32() + n * d;
-      if (!op.addend) {
-        std::memcpy(y, row, d * sizeof(float));
+      if (row == nullptr && addend == nullptr) {
+        std::memset(y, 0, d * sizeof(float));
         continue;
       }
-      const float* addend = op.addend.f32() + n * d;
+      if (row == nullptr || addend == nullptr) {
+        std::memcpy(y, row == nullptr ? addend : row, d * sizeof(float));
+        continue;
+      }
 #pragma omp simd
       for (int64_t i = 0; i < d; ++i) y[i] = row[i] + addend[i];
     }
@@ -68,8 +73,10 @@ void embedding_backward(Stream& stream, const EmbeddingBackward& op) {
       for (int64_t row = 0; row < rows; ++row)
         std::memset(op.dtable.f32() + row * d + begin, 0, (end - begin) * sizeof(float));
     for (int64_t n = 0; n < count; ++n) {
+      const int32_t id = op.ids.i32()[n];
+      if (id == kNoRow) continue;
       const float* dy = op.dy.f32() + n * d;
-      float* dtable = op.dtable.f32() + op.ids.i32()[n] * d;
+      float* dtable = op.dtable.f32() + id * d;
 #pragma omp simd
       for (int64_t i = begin; i < end; ++i) dtable[i] += dy[i];
     }

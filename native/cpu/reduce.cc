@@ -1,9 +1,12 @@
-// Sums, means and the mean squared error (core/ops/reduce.h), summed in float64 over blocks fixed by the shape.
+// Sums, means and losses (core/ops/reduce.h), summed in float64 over blocks fixed by the shape.
 #include "core/ops/reduce.h"
+
+#include <cmath>
+#include <type_traits>
 
 #include "cpu/float_types.h"
 #include "cpu/ops.h"
-#include "cpu/parallel.h"
+#include "cpu/process_rows.h"
 #include "cpu/sum.h"
 
 namespace diffusion::cpu::DIFFUSION_ISA {
@@ -62,34 +65,80 @@ void sum_pixels(Stream& stream, const SumPixels& op) {
   with_float(op.x.dtype, [&](auto type) { sum_pixels_of<decltype(type)>(stream, op); });
 }
 
+namespace {
+
+double cost(Loss kind, double d) {
+  const double size = std::abs(d);
+  if (kind == Loss::absolute) return size;
+  return kind == Loss::squared ? d * d : size < 1.0 ? 0.5 * d * d : size - 0.5;
+}
+
+// The derivative of the cost over `factor`.
+float slope(Loss kind, float d) {
+  if (kind == Loss::absolute) return d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d;
+  return kind == Loss::squared || !(std::abs(d) > 1.0f) ? d : d > 0.0f ? 1.0f : -1.0f;
+}
+
+// f(kind) with a constant, so that its loops are vectorised.
+template <class F>
+void with_loss(Loss kind, const F& f) {
+  if (kind == Loss::squared) return f(std::integral_constant<Loss, Loss::squared>{});
+  if (kind == Loss::absolute) return f(std::integral_constant<Loss, Loss::absolute>{});
+  f(std::integral_constant<Loss, Loss::huber>{});
+}
+
+}  // namespace
+
 void mse_loss(Stream& stream, const MseLoss& op) {
-  const int64_t n = op.prediction.shape[0];
+  const int64_t n = op.target.shape[0];
   if (n == 0) return;
-  const int64_t size = op.prediction.per_sample();
-  const float *prediction = op.prediction.f32(), *target = op.target.f32();
-  const double* sums = sum_segments(stream, n, size, [=](int64_t i) {
-    const double difference = static_cast<double>(prediction[i]) - static_cast<double>(target[i]);
-    return difference * difference;
+  const int64_t size = op.target.per_sample();
+  const ModelOutput output(op.prediction, op.target);
+  with_loss(op.kind, [&](auto kind) {
+    const double* sums = sum_blocks_of(stream, n, size, [&](int64_t s, int64_t first, int64_t last, double* sum) {
+      const float* target = op.target.f32() + s * size;
+      if (!output.doubled()) {
+        const float* prediction = op.prediction.f32() + s * size;
+        *sum = sum_terms(first, last, [=](int64_t i) {
+          return cost(kind(), static_cast<double>(prediction[i]) - static_cast<double>(target[i]));
+        });
+        return;
+      }
+      alignas(64) float buffer[kRandomChunk];
+      *sum = 0;
+      for (int64_t begin = first; begin < last; begin += kRandomChunk) {
+        const int64_t count = std::min(kRandomChunk, last - begin);
+        const float* prediction = output.mean(s, begin, count, buffer);
+        *sum += sum_terms(0, count, [=](int64_t i) {
+          return cost(kind(), static_cast<double>(prediction[i]) - static_cast<double>(target[begin + i]));
+        });
+      }
+    });
+    for (int64_t i = 0; i < n; ++i) op.loss.f32()[i] = static_cast<float>(sums[i] / static_cast<double>(size));
   });
-  for (int64_t i = 0; i < n; ++i) op.loss.f32()[i] = static_cast<float>(sums[i] / static_cast<double>(size));
 }
 
 void mse_loss_backward(Stream& stream, const MseLossBackward& op) {
-  const int64_t n = op.prediction.shape[0];
-  if (n == 0) return;
-  const int64_t size = op.prediction.per_sample();
-  const int64_t blocks = sum_blocks(size);
-  parallel_for(stream, n * blocks, grain_of(std::min(size, kSumBlock)), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t start = item / blocks * size, first = item % blocks * kSumBlock;
-      const float factor =
-          static_cast<float>(2.0 * static_cast<double>(op.dloss.f32()[item / blocks]) / static_cast<double>(size));
-      const float *prediction = op.prediction.f32() + start, *target = op.target.f32() + start;
-      float* dprediction = op.dprediction.f32() + start;
+  if (op.target.size() == 0) return;
+  const int64_t size = op.target.per_sample(), channels = op.target.channels();
+  const bool doubled = is_doubled(op.prediction, op.target);
+  // A line is a pixel of a doubled prediction, else a piece of a sample.
+  const int64_t line = doubled ? channels : std::min(size, kSumBlock), lines = (size + line - 1) / line;
+  with_loss(op.kind, [&](auto kind) {
+    parallel_for(stream, op.target.shape[0] * lines, grain_of(line), [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t n = item / lines, first = item % lines * line, count = std::min(line, size - first);
+        const double dloss = op.dloss.f32()[n];
+        const auto factor =
+            static_cast<float>((kind() == Loss::squared ? 2.0 : 1.0) * dloss / static_cast<double>(size));
+        const int64_t at = n * size + first, from = doubled ? 2 * at : at;
+        const float *prediction = op.prediction.f32() + from, *target = op.target.f32() + at;
+        float* dprediction = op.dprediction.f32() + from;
 #pragma omp simd
-      for (int64_t i = first; i < std::min(size, first + kSumBlock); ++i)
-        dprediction[i] = factor * (prediction[i] - target[i]);
-    }
+        for (int64_t i = 0; i < count; ++i) dprediction[i] = factor * slope(kind(), prediction[i] - target[i]);
+        if (doubled) std::fill(dprediction + channels, dprediction + 2 * channels, 0.0f);
+      }
+    });
   });
 }
 

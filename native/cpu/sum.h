@@ -27,23 +27,33 @@ inline double sum_terms(int64_t begin, int64_t end, const Term& term) {
   return lane[0];
 }
 
+// sums[s, k] = Σ over the blocks of segment s of what sum_block(s, first, last, block sums [n]) writes for its elements
+// [first, last) of [0, length). Uses scratch slot 0.
+template <int n = 1, class SumBlock>
+double* sum_blocks_of(Stream& stream, int64_t segments, int64_t length, const SumBlock& sum_block) {
+  const int64_t blocks = sum_blocks(length);
+  auto* partial = static_cast<double*>(stream.scratch.get(0, n * segments * (blocks + 1) * sizeof(double)));
+  double* sums = partial + n * segments * blocks;
+  parallel_for(stream, segments * blocks, grain_of(std::min(length, kSumBlock)), [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item % blocks * kSumBlock;
+      sum_block(item / blocks, first, std::min(length, first + kSumBlock), partial + n * item);
+    }
+  });
+  for (int64_t s = 0; s < segments; ++s)
+    for (int64_t k = 0; k < n; ++k) {
+      sums[n * s + k] = 0;
+      for (int64_t b = 0; b < blocks; ++b) sums[n * s + k] += partial[n * (s * blocks + b) + k];
+    }
+  return sums;
+}
+
 // sums[s] = Σ term(i) over the i of segment s, [s·length, (s + 1)·length). Uses scratch slot 0.
 template <class Term>
 double* sum_segments(Stream& stream, int64_t segments, int64_t length, const Term& term) {
-  const int64_t blocks = sum_blocks(length);
-  auto* partial = static_cast<double*>(stream.scratch.get(0, segments * (blocks + 1) * sizeof(double)));
-  double* sums = partial + segments * blocks;
-  parallel_for(stream, segments * blocks, grain_of(std::min(length, kSumBlock)), [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t start = item / blocks * length, first = item % blocks * kSumBlock;
-      partial[item] = sum_terms(start + first, start + std::min(length, first + kSumBlock), term);
-    }
+  return sum_blocks_of(stream, segments, length, [&](int64_t s, int64_t first, int64_t last, double* sum) {
+    *sum = sum_terms(s * length + first, s * length + last, term);
   });
-  for (int64_t s = 0; s < segments; ++s) {
-    sums[s] = 0;
-    for (int64_t b = 0; b < blocks; ++b) sums[s] += partial[s * blocks + b];
-  }
-  return sums;
 }
 
 }  // namespace diffusion::cpu::DIFFUSION_ISA

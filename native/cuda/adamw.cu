@@ -20,7 +20,7 @@ struct Square {
   const float* grad;
   bool whole;
 
-  DEVICE double operator()(int64_t i, int count) const {
+  DEVICE double operator()(int64_t, int64_t i, int count) const {
     const Four<float> four = load(grad + i, count, whole);
     double sum = 0.0;
     for (int k = 0; k < n; ++k) {

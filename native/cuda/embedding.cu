@@ -36,6 +36,7 @@ struct Sinusoids {
 };
 
 struct Lookup {
+  static constexpr int64_t kOutside = kNoRow - 1;
   const int32_t* ids;
   const float *table, *addend;
   float* y;
@@ -45,9 +46,9 @@ struct Lookup {
 
   DEVICE int64_t of_row(int64_t n) const {
     const int32_t id = ids[n];
-    if (id >= 0 && id < rows) return id;
+    if (id >= kNoRow && id < rows) return id;
     report_index(status, kEmbeddingId, id, rows);
-    return -1;
+    return kOutside;
   }
   DEVICE void operator()(int64_t id, int64_t n, int64_t first, int count) const {
     const int64_t at = n * width + first;  // y[n, first]
@@ -55,7 +56,7 @@ struct Lookup {
     if (id >= 0)
       four = load(table + id * width + first, count, whole);
     else
-      for (int k = 0; k < 4; ++k) four.at[k] = bits_to_float(0x7FC00000u);
+      for (int k = 0; k < 4; ++k) four.at[k] = id == kNoRow ? 0.0f : bits_to_float(0x7FC00000u);
     if (addend != nullptr) {
       const Four<float> more = load(addend + at, count, whole);
       for (int k = 0; k < 4; ++k) four.at[k] += more.at[k];
@@ -79,7 +80,7 @@ struct LookupGradient {
     Four<float> sum = accumulate ? load(place, count, whole) : Four<float>{};
     for (int64_t n = 0; n < samples; ++n) {
       const int32_t id = ids[n];
-      if (row == 0 && first == 0 && (id < 0 || id >= rows)) report_index(status, kEmbeddingId, id, rows);
+      if (row == 0 && first == 0 && (id < kNoRow || id >= rows)) report_index(status, kEmbeddingId, id, rows);
       if (id != row) continue;
       const Four<float> term = load(dy + n * width + first, count, whole);
       for (int k = 0; k < 4; ++k) sum.at[k] += term.at[k];

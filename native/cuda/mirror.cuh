@@ -5,23 +5,11 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "cuda/divisor.cuh"
 #include "cuda/pack.cuh"
 #include "cuda/simt.h"
 
 namespace diffusion::cuda {
-
-// Division of a 31-bit number by one that the host knows, as a multiplication (Granlund & Montgomery 1994).
-struct Divisor {
-  uint32_t value = 1, multiplier = 1, shift = 0;
-
-  explicit Divisor(int64_t divisor) : value(static_cast<uint32_t>(divisor)) {
-    while ((uint64_t{1} << shift) < value) ++shift;
-    multiplier = static_cast<uint32_t>(((uint64_t{1} << 32) * ((uint64_t{1} << shift) - value)) / value + 1);
-  }
-  DEVICE uint32_t of(uint32_t x) const {
-    return static_cast<uint32_t>(((uint64_t{x} * multiplier >> 32) + x) >> shift);
-  }
-};
 
 // The lines of an image: their number of elements and of channels.
 struct Mirror {

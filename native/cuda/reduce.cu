@@ -1,4 +1,4 @@
-// Sums, means and the mean squared error (core/ops/reduce.h), in float64 over blocks fixed by the shape (reduce.cuh).
+// Sums, means and losses (core/ops/reduce.h), in float64 over blocks fixed by the shape (reduce.cuh).
 //   x, dx f32 or bf16, everything else f32
 //   mean, loss: a block for every 8192 elements of x or of a sample; the last one, or a second launch, adds the blocks
 //   sum of pixels: a block for every 256 pixels and up to 512 bytes of channels, then a thread for every four results
@@ -6,6 +6,7 @@
 #include "core/ops/reduce.h"
 #include "cuda/dispatch.cuh"
 #include "cuda/ops.h"
+#include "cuda/process_rows.cuh"
 #include "cuda/reduce.cuh"
 #include "cuda/runs.cuh"
 
@@ -18,7 +19,7 @@ struct Value {
   const T* x;
   bool whole;
 
-  DEVICE double operator()(int64_t i, int count) const {
+  DEVICE double operator()(int64_t, int64_t i, int count) const {
     const Pack<float, n> pack = load_floats<n>(x + i, count, whole);
     double sum = 0.0;
     for (int k = 0; k < n; ++k) sum += static_cast<double>(pack.at[k]);
@@ -26,18 +27,31 @@ struct Value {
   }
 };
 
-struct SquaredError {
+DEVICE double cost(Loss kind, double d) {
+  const double size = fabs(d);
+  if (kind == Loss::absolute) return size;
+  return kind == Loss::squared ? d * d : size < 1.0 ? 0.5 * d * d : size - 0.5;
+}
+
+// The derivative of the cost, halved where it is squared.
+DEVICE float slope(Loss kind, float d) {
+  if (kind == Loss::absolute) return d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d;
+  return kind == Loss::squared || !(fabsf(d) > 1.0f) ? d : d > 0.0f ? 1.0f : -1.0f;
+}
+
+struct Costs {
   static constexpr int n = 4;
-  const float *prediction, *target;
+  ModelOutput prediction;
+  const float* target;
+  int64_t size;
+  Loss kind;
   bool whole;
 
-  DEVICE double operator()(int64_t i, int count) const {
-    const Four<float> p = load(prediction + i, count, whole), t = load(target + i, count, whole);
+  DEVICE double operator()(int64_t segment, int64_t first, int count) const {
+    const Four<float> p = prediction.mean(segment, size, first, count, whole);
+    const Four<float> t = load(target + segment * size + first, count, whole);
     double sum = 0.0;
-    for (int k = 0; k < n; ++k) {
-      const double difference = static_cast<double>(p.at[k]) - static_cast<double>(t.at[k]);
-      sum += difference * difference;
-    }
+    for (int k = 0; k < n; ++k) sum += cost(kind, static_cast<double>(p.at[k]) - static_cast<double>(t.at[k]));
     return sum;
   }
 };
@@ -134,21 +148,40 @@ struct SumBlocks {
   }
 };
 
+// In the layout of the prediction; a pixel of it has `stride` values, of which the first `channels` count.
 struct LossGradient {
   const float *prediction, *target, *dloss;
   float* dprediction;
-  int64_t size;
-  bool whole;
+  int64_t size, channels;  // of target
+  Divisor stride;
+  Loss kind;
+  bool doubled, whole;
 
   DEVICE float of_row(int64_t n) const {
-    return static_cast<float>(2.0 * static_cast<double>(dloss[n]) / static_cast<double>(size));
+    const double factor = kind == Loss::squared ? 2.0 : 1.0;
+    return static_cast<float>(factor * static_cast<double>(dloss[n]) / static_cast<double>(size));
   }
   DEVICE void operator()(float factor, int64_t n, int64_t first, int count) const {
-    const int64_t at = n * size + first;
-    const Four<float> p = load(prediction + at, count, whole), t = load(target + at, count, whole);
+    const int64_t at = (doubled ? 2 * n * size : n * size) + first;
+    const Four<float> p = load(prediction + at, count, whole);
+    const Four<float> t = doubled ? wanted(n, first, count, p) : load(target + at, count, whole);
     Four<float> d;
-    for (int k = 0; k < 4; ++k) d.at[k] = factor * (p.at[k] - t.at[k]);
+    for (int k = 0; k < 4; ++k) d.at[k] = factor * slope(kind, p.at[k] - t.at[k]);
     store(dprediction + at, count, whole, d);
+  }
+
+ private:
+  // The target where there is one, else the prediction itself.
+  DEVICE Four<float> wanted(int64_t n, int64_t first, int count, const Four<float>& p) const {
+    int64_t pixel = stride.of(static_cast<uint32_t>(first)), c = first - 2 * pixel * channels;
+    Four<float> t = p;
+    for (int k = 0; k < 4; ++k) {
+      if (k < count && c < channels) t.at[k] = target[n * size + pixel * channels + c];
+      if (++c < 2 * channels) continue;
+      c = 0;
+      ++pixel;
+    }
+    return t;
   }
 };
 
@@ -185,17 +218,25 @@ void sum_pixels(Stream& stream, const SumPixels& op) {
 }
 
 void mse_loss(Stream& stream, const MseLoss& op) {
-  const int64_t samples = op.prediction.shape[0], size = sample_size(op.prediction);
-  const bool whole = whole_runs(samples, size, op.prediction.f32(), op.target.f32());
-  sum_segments(stream, MseLoss::name, samples, size, SquaredError{op.prediction.f32(), op.target.f32(), whole},
+  const int64_t samples = op.target.shape[0], size = sample_size(op.target);
+  const ModelOutput output(MseLoss::name, op.prediction, op.target);
+  const bool whole = output.whole_runs_as(samples, size) && whole_runs(samples, size, op.target.f32());
+  sum_segments(stream, MseLoss::name, samples, size, Costs{output, op.target.f32(), size, op.kind, whole},
                StoreMean{op.loss.f32(), static_cast<double>(size)});
 }
 
 void mse_loss_backward(Stream& stream, const MseLossBackward& op) {
-  const int64_t samples = op.prediction.shape[0], size = sample_size(op.prediction);
-  const bool whole = whole_runs(samples, size, op.prediction.f32(), op.target.f32(), op.dprediction.f32());
-  for_runs(stream, MseLossBackward::name, samples, size,
-           LossGradient{op.prediction.f32(), op.target.f32(), op.dloss.f32(), op.dprediction.f32(), size, whole});
+  const int64_t samples = op.target.shape[0], size = sample_size(op.target), channels = op.target.channels();
+  if (size == 0) return;
+  const bool doubled = is_doubled(op.prediction, op.target);
+  const int64_t width = doubled ? 2 * size : size;
+  if (doubled && width > INT32_MAX)
+    fail(code::shape, "mseLossBackward: samples of more than 2^31 - 1 elements have no variance channels");
+  bool whole = whole_runs(samples, width, op.prediction.f32(), op.dprediction.f32());
+  if (!doubled) whole = whole && whole_runs(samples, width, op.target.f32());
+  for_runs(stream, MseLossBackward::name, samples, width,
+           LossGradient{op.prediction.f32(), op.target.f32(), op.dloss.f32(), op.dprediction.f32(), size, channels,
+                        Divisor(doubled ? 2 * channels : 1), op.kind, doubled, whole});
 }
 
 }  // namespace diffusion::cuda

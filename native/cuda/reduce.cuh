@@ -65,11 +65,11 @@ sum_kernel(Term term, Finish finish, int64_t segments, int64_t length, int64_t b
   DYN_SMEM(double, shared);
   constexpr int n = Term::n;
   for (int64_t item = blockIdx.x; item < segments * blocks; item += gridDim.x) {
-    const int64_t start = item / blocks * length, first = item % blocks * kSumBlock;
+    const int64_t segment = item / blocks, first = item % blocks * kSumBlock;
     const int64_t last = first + kSumBlock < length ? first + kSumBlock : length;
     double sum = 0.0;
     for (int64_t i = first + n * threadIdx.x; i < last; i += n * kSumThreads)
-      sum += term(start + i, static_cast<int>(last - i < n ? last - i : n));
+      sum += term(segment, i, static_cast<int>(last - i < n ? last - i : n));
     sum = block_sum<kSumThreads>(sum, shared);
     if (threadIdx.x != 0) continue;
     if (blocks == 1)
@@ -90,9 +90,9 @@ sum_finish_kernel(Finish finish, int64_t segments, int64_t blocks, const double*
     finish_segment(finish, segment, blocks, partial, shared);
 }
 
-// finish(s, Σ term over the elements of segment s, [s·length, (s + 1)·length)) in float64. term(i, count) is the sum
-// over elements i … i + count − 1, at most Term::n of them, i − s·length a multiple of Term::n. One launch, or two for
-// several segments of more than a block each; scratch slot 0.
+// finish(s, Σ term over the `length` elements of segment s) in float64. term(s, i, count) is the sum over its elements
+// i … i + count − 1, at most Term::n of them, i a multiple of Term::n. One launch, or two for several segments of more
+// than a block each; scratch slot 0.
 template <class Term, class Finish>
 void sum_segments(Stream& stream, const char* operation, int64_t segments, int64_t length, const Term& term,
                   const Finish& finish) {

@@ -27,7 +27,7 @@ eachDevice((id, open) => {
     const message = await look()
       .read()
       .catch((error: Error) => error.message);
-    expect(message).toMatch(/^embedding: id 7 is outside \[0, 3\)/);
+    expect(message).toMatch(/^embedding: id 7 is outside \[-1, 3\)/);
     await expect(program.result.y.read()).rejects.toThrow(message as string);
     await expect(program.result.through.read()).rejects.toThrow(message as string);
     expect(await values(program.result.beside)).toEqual([3]);
@@ -44,7 +44,7 @@ eachDevice((id, open) => {
     const program = device.record(() => look());
     program.run();
     const sound = silu(program.result);
-    ids.write(Int32Array.of(-1));
+    ids.write(Int32Array.of(-2));
     program.run();
     const failed = silu(program.result);
     const twice = add(failed, sound);
@@ -55,9 +55,9 @@ eachDevice((id, open) => {
     const after = silu(program.result);
     expect(await values(program.result)).toEqual([3, 4]);
     expect(await values(overwritten)).toEqual([8, 9]);
-    await expect(failed.read()).rejects.toThrow(/id -1/);
-    await expect(twice.read()).rejects.toThrow(/id -1/);
-    await expect(add(twice, after).read()).rejects.toThrow(/id -1/);
+    await expect(failed.read()).rejects.toThrow(/id -2/);
+    await expect(twice.read()).rejects.toThrow(/id -2/);
+    await expect(add(twice, after).read()).rejects.toThrow(/id -2/);
     expect(await values(add(after, sound))).toHaveLength(2);
     program.dispose();
   });

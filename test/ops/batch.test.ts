@@ -61,7 +61,7 @@ const computations: Record<string, { sample: number[]; run(device: Device, x: Te
       const t = device.tensor(new Int32Array(x.shape[0] as number).fill(1), [x.shape[0] as number]);
       const table = device.tensor([0, 0, 0.8, 0.6], [2, 2]);
       const xt = device.empty(x.shape, 'f32');
-      device.native.noising(x.handle, t.handle, table.handle, 0, xt.handle, 0, 0, 0, true, 0, 77, 4, 0, first);
+      device.native.noising(x.handle, t.handle, table.handle, 0, xt.handle, 0, 0, 0, 0, true, 0, 77, 4, 0, first);
       return xt;
     },
   },

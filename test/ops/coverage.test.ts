@@ -41,7 +41,7 @@ const testedIn: Record<(typeof operations)[number], string> = {
   noising: 'process',
   blend: 'process',
   gather: 'process',
-  reverseStep: 'process',
+  reverseStep: 'reverseStep',
   mean: 'reduce',
   meanBackward: 'reduce',
   sumPixels: 'reduce',

@@ -36,9 +36,9 @@ eachDevice((id, open) => {
     expect(maxAbs(await z.read(), sinusoids(fractional, dim, flip, shift))).toBeLessThan(11 * 2 ** -23);
   });
 
-  test.each([false, true])(`embedding on ${id}: rows, repeated ones too (addend: %s)`, async (withAddend) => {
+  test.each([false, true])(`embedding on ${id}: rows, repeated ones and none too (addend: %s)`, async (withAddend) => {
     const device = await open();
-    const ids = [4, 0, 4, 2, 4];
+    const ids = [4, 0, -1, 2, 4];
     const rows = device.tensor(Int32Array.from(ids), [5]);
     const inputs: Record<string, number[]> = { table: [6, 7] };
     if (withAddend) inputs.addend = [5, 7];
@@ -50,12 +50,12 @@ eachDevice((id, open) => {
       reference: ({ table, addend }) =>
         Array.from({ length: 5 * 7 }, (_, at) => {
           const row = ids[Math.floor(at / 7)] as number;
-          return (table?.[7 * row + (at % 7)] as number) + (addend?.[at] ?? 0);
+          return (row < 0 ? 0 : (table?.[7 * row + (at % 7)] as number)) + (addend?.[at] ?? 0);
         }),
     });
   });
 
-  test.each([-1, 6])(`embedding on ${id}: row %i of six rejects the read, and the device stays usable`, async (row) => {
+  test.each([-2, 6])(`embedding on ${id}: row %i of six rejects the read, and the device stays usable`, async (row) => {
     const device = await open();
     const y = ops.embedding(device.tensor(Int32Array.of(1, row), [2]), device.zeros([6, 3]));
     await expect(y.read()).rejects.toThrow(/embedding/);

@@ -32,7 +32,7 @@ eachDevice((id, open) => {
           const [xt, zeros, noiseless] = [device.full(shape, Number.NaN), device.zeros(shape), device.tensor([1, 0], [1, 2])];
           const t = device.tensor(new Int32Array(n), [n]);
           const operands = [x0, t, noiseless, zeros, xt].map((tensor) => tensor.handle);
-          device.native.noising(...operands, 0, 0, 0, true, 0, seeds.seed, seeds.stream, seeds.step, seeds.firstSample);
+          device.native.noising(...operands, 0, 0, 0, 0, true, 0, seeds.seed, seeds.stream, seeds.step, seeds.firstSample);
 
           const coins = Array.from({ length: n }, (_, i) => words({ ...seeds, stream: seeds.stream + 1 }, i, 1)[0] as number);
           const mirrored = coins.map((word) => (word & 1) === 1);

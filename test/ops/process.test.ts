@@ -31,21 +31,23 @@ function mirrored(i: number): number {
 }
 
 eachDevice((id, open) => {
-  const inputs = async () => {
+  const prepare = async () => {
     const device = await open();
     return { device, t: device.tensor(Int32Array.from(steps), [n]), rows: device.tensor(table, [3, 2]) };
   };
 
   test.each([0, 1, 2])(`noising on ${id}: drawn noise, mirrored bytes, target %i`, async (kind) => {
-    const { device, t, rows } = await inputs();
+    const { device, t, rows } = await prepare();
     const bytes = Uint8Array.from({ length: n * size }, (_, i) => (i * 37) % 256);
-    const [xt, noise, target] = [0, 1, 2].map(() => device.empty(shape, 'f32')) as [Tensor, Tensor, Tensor];
-    const images = device.tensor(bytes, shape);
-    device.native.noising(images.handle, t.handle, rows.handle, 0, xt.handle, noise.handle, target.handle, kind, true, ...rng);
+    const outputs = [0, 1, 2, 3].map(() => device.empty(shape, 'f32')) as [Tensor, Tensor, Tensor, Tensor];
+    const [xt, noise, target, start] = outputs;
+    const inputs = [device.tensor(bytes, shape), t, rows].map((tensor) => tensor.handle);
+    device.native.noising(...inputs, 0, ...outputs.map((tensor) => tensor.handle), kind, true, ...rng);
     expect(await noise.read()).toEqual(noiseValues);
     const x0 = Array.from(bytes, (_, i) => (bytes[mirrored(i)] as number) / 127.5 - 1);
     const flips = new Set(x0.map((_, i) => mirrored(i) !== i));
     expect(flips.size, 'some samples are mirrored, some are not').toBe(2);
+    expect(await start.read()).toEqual(Float32Array.from(x0, (_, i) => Math.fround((bytes[mirrored(i)] as number) / 127.5) - 1));
     const blend = (i: number, a: number, b: number) => a * (x0[i] as number) + b * (noiseValues[i] as number);
     expect(
       maxAbs(
@@ -61,17 +63,17 @@ eachDevice((id, open) => {
   });
 
   test(`noising on ${id}: given noise, not mirrored`, async () => {
-    const { device, t, rows } = await inputs();
+    const { device, t, rows } = await prepare();
     const [x0, noise] = [randomValues(n * size, 1), randomValues(n * size, 2)];
     const xt = device.empty(shape, 'f32');
     const given = [device.tensor(x0, shape), t, rows, device.tensor(noise, shape), xt].map((tensor) => tensor.handle);
-    device.native.noising(...given, 0, 0, 0, false, ...rng);
+    device.native.noising(...given, 0, 0, 0, 0, false, ...rng);
     const expected = Array.from(x0, (x, i) => row(i)[0] * x + row(i)[1] * (noise[i] as number));
     expect(maxAbs(await xt.read(), expected)).toBeLessThan(limit);
   });
 
   test.each([true, false])(`blend on ${id}: by rows of a table (second operand: %s)`, async (withSecond) => {
-    const { device, t, rows } = await inputs();
+    const { device, t, rows } = await prepare();
     const [x, z] = [randomValues(n * size, 3), randomValues(n * size, 4)];
     const y = device.empty(shape, 'f32');
     const second = withSecond ? device.tensor(z, shape).handle : 0;
@@ -81,7 +83,7 @@ eachDevice((id, open) => {
   });
 
   test(`gather on ${id}: f32 and i32 rows; a row outside the table rejects the read`, async () => {
-    const { device, t } = await inputs();
+    const { device, t } = await prepare();
     for (const values of [Float32Array.of(0.5, -1, 3), Int32Array.of(7, -8, 9)]) {
       const y = device.empty([n], values instanceof Float32Array ? 'f32' : 'i32');
       device.native.gather(device.tensor(values, [3]).handle, t.handle, y.handle);
@@ -92,55 +94,4 @@ eachDevice((id, open) => {
     device.native.gather(device.zeros([3]).handle, three.handle, outside.handle);
     await expect(outside.read()).rejects.toThrow(/gather/);
   });
-
-  test.each([
-    { clip: 0, given: true, history: true },
-    { clip: 0.8, given: true, history: true },
-    { clip: 1, given: false, history: false },
-  ])(`reverseStep on ${id}: clip $clip, noise given: $given, history: $history`, async ({ clip, given, history }) => {
-    const { device, t } = await inputs();
-    const random = (seed: number) => randomValues(n * size, seed);
-    const [output, x, older, oldest] = [random(5), random(6), random(7), random(8)];
-    const noise = given ? random(9) : noiseValues;
-    const history2 = history ? [0.2, -0.1] : [0, 0];
-    const coefficients = [0, 1, 2].map((k) => [1.1, -0.3 * k, 0.7, -0.6, 0.5, 0.4, ...history2, 0.3, 0.25 * k]);
-    const tables = device.tensor(coefficients.flat(), [3, 10]);
-    const [sample, predicted] = [device.empty(shape, 'f32'), device.empty(shape, 'f32')];
-    const optional = (values: Float32Array, wanted: boolean) => (wanted ? device.tensor(values, shape).handle : 0);
-    device.native.reverseStep(
-      device.tensor(output, shape).handle,
-      device.tensor(x, shape).handle,
-      optional(older, history),
-      optional(oldest, history),
-      t.handle,
-      tables.handle,
-      optional(noise, given),
-      sample.handle,
-      predicted.handle,
-      clip,
-      ...rng,
-    );
-    const at = (values: Float32Array, i: number) => values[i] as number;
-    const steps64 = Array.from(x, (value, i) => {
-      const [px, pm, ex, e0, a, b, c, e, f, d] = coefficients[steps[Math.floor(i / size)] as number] as number[] as Ten;
-      const free = px * value + pm * at(output, i);
-      const x0 = clip > 0 ? Math.min(clip, Math.max(-clip, free)) : free;
-      const epsilon = ex * value + e0 * x0;
-      return { x0, y: a * value + b * x0 + c * at(older, i) + e * at(oldest, i) + f * epsilon + d * at(noise, i) };
-    });
-    expect(
-      maxAbs(
-        await predicted.read(),
-        steps64.map(({ x0 }) => x0),
-      ),
-    ).toBeLessThan(limit);
-    expect(
-      maxAbs(
-        await sample.read(),
-        steps64.map(({ y }) => y),
-      ),
-    ).toBeLessThan(limit);
-  });
 });
-
-type Ten = [number, number, number, number, number, number, number, number, number, number];

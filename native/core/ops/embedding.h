@@ -23,7 +23,10 @@ struct TimestepEmbedding {
   }
 };
 
-// y[n] = table[ids[n]] (+ addend[n]).   ids [N] i32   table [V, D]   addend, y [N, D].   An id outside [0, V) fails.
+inline constexpr int32_t kNoRow = -1;
+
+// y[n] = table[ids[n]] (+ addend[n]).   ids [N] i32   table [V, D]   addend, y [N, D]
+// The id −1 stands for a row of zeros (no class); any other id outside [0, V) fails.
 struct Embedding {
   static constexpr const char* name = "embedding";
   In ids, table;
@@ -38,7 +41,7 @@ struct Embedding {
   }
 };
 
-// dtable[ids[n]] += dy[n]; without `accumulate` the table is zeroed first.
+// dtable[ids[n]] += dy[n] where ids[n] ≥ 0; without `accumulate` the table is zeroed first.
 struct EmbeddingBackward {
   static constexpr const char* name = "embeddingBackward";
   In ids, dy;

@@ -14,6 +14,7 @@
 #include "core/ops/process.h"
 #include "core/ops/random.h"
 #include "core/ops/reduce.h"
+#include "core/ops/reverse_step.h"
 #include "core/ops/upsample.h"
 
 #define DIFFUSION_OPS(X)                                       \

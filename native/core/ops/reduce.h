@@ -1,7 +1,7 @@
-// Sums, means and the mean squared error. Deterministic: the order of additions depends on the shape alone.
+// Sums, means and the losses that are means. Deterministic: the order of additions depends on the shape alone.
 #pragma once
 
-#include "core/ops/check.h"
+#include "core/ops/process.h"
 
 namespace diffusion {
 
@@ -44,30 +44,38 @@ struct SumPixels {
   }
 };
 
-// loss[n] = mean over the sample of (prediction − target)²
+// What a difference d costs: d², |d|, or ½d² up to |d| = 1 and |d| − ½ from there (Huber 1964).
+enum class Loss : int32_t { squared = 0, absolute = 1, huber = 2 };
+
+// loss[n] = mean over the sample of what prediction − target costs
+//   target [N, ..., C]     prediction alike, or [N, ..., 2C], of which the second half is ignored (variance channels)
 struct MseLoss {
   static constexpr const char* name = "mseLoss";
   In prediction, target;
   Out loss;
-  static constexpr auto fields = std::tuple{&MseLoss::prediction, &MseLoss::target, &MseLoss::loss};
+  Loss kind;
+  static constexpr auto fields = std::tuple{&MseLoss::prediction, &MseLoss::target, &MseLoss::loss, &MseLoss::kind};
   void check() const {
     require_f32<MseLoss>(prediction, target, loss);
-    require<MseLoss>(prediction.rank >= 1 && prediction.size() == target.size() && loss.size() == prediction.shape[0],
-                     "sizes do not match");
+    require<MseLoss>(
+        target.rank >= 1 && is_output(prediction, target, Variance::fixed) && loss.size() == target.shape[0],
+        "sizes do not match");
   }
 };
 
-// dprediction = dloss[n] · 2(prediction − target)/size of a sample
+// dprediction = dloss[n] · {2d, sign d, d within [−1, 1]} / size of a sample of target;  0 in what is ignored
 struct MseLossBackward {
   static constexpr const char* name = "mseLossBackward";
   In prediction, target, dloss;
   Out dprediction;
-  static constexpr auto fields = std::tuple{&MseLossBackward::prediction, &MseLossBackward::target,
-                                            &MseLossBackward::dloss, &MseLossBackward::dprediction};
+  Loss kind;
+  static constexpr auto fields =
+      std::tuple{&MseLossBackward::prediction, &MseLossBackward::target, &MseLossBackward::dloss,
+                 &MseLossBackward::dprediction, &MseLossBackward::kind};
   void check() const {
     require_f32<MseLossBackward>(prediction, target, dloss, dprediction);
-    require<MseLossBackward>(prediction.rank >= 1 && prediction.size() == target.size() &&
-                                 prediction.size() == dprediction.size() && dloss.size() == prediction.shape[0],
+    require<MseLossBackward>(target.rank >= 1 && is_output(prediction, target, Variance::fixed) &&
+                                 prediction.size() == dprediction.size() && dloss.size() == target.shape[0],
                              "sizes do not match");
   }
 };

@@ -77,7 +77,7 @@ void check_report(const StatusFlag& report, const char* operation) {
     case kNoIndexError:
       return;
     case kEmbeddingId:
-      fail(code::option, "%s: id %lld is outside [0, %lld)", operation, static_cast<long long>(report.value),
+      fail(code::option, "%s: id %lld is outside [-1, %lld)", operation, static_cast<long long>(report.value),
            static_cast<long long>(report.bound));
     case kTimestep:
       fail(code::option, "%s: t = %lld is outside the schedule of %lld steps", operation,
