@@ -66,6 +66,7 @@ export const streams = {
   user: 0,
   noise: 16, // and 17 for the mirror bit of the noising kernel
   timesteps: 32,
+  labelDropout: 48,
   initialSample: 64,
   samplerNoise: 65,
   weights: 128,

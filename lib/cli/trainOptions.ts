@@ -18,6 +18,7 @@ export interface TrainArguments extends DataOptions {
   gradientClip?: number;
   emaDecay?: number;
   flip?: true;
+  labelDropout?: number;
   seed?: number;
   checkpointEvery?: number;
   onNonFinite?: 'throw' | 'skip';
@@ -31,6 +32,8 @@ export interface TrainArguments extends DataOptions {
   groups?: number;
   dtype?: 'f32' | 'bf16';
   classes?: true;
+  resample?: 'conv' | 'resBlock' | 'pool';
+  gradientCheckpointing?: true;
   schedule: 'linear' | 'cosine' | 'scaledLinear' | 'sigmoid';
   timesteps?: number;
   prediction?: 'epsilon' | 'sample' | 'v';
@@ -51,6 +54,7 @@ const training = () => [
   new Option('--gradient-clip <x>', 'largest gradient norm; 0: no limit (default: 1)').argParser(number(0)),
   new Option('--ema-decay <x>', 'decay of the averaged weights (default: 0.9999)').argParser(number(0)),
   new Option('--flip', 'mirror images left-right at random'),
+  new Option('--label-dropout <p>', 'share of labels left out, for guided samples (default: 0)').argParser(number(0)),
   new Option('--seed <n>', 'of weights, data order, noise (default: 0)').argParser(integer(0)),
   new Option('--checkpoint-every <n>', 'steps between checkpoints (default: 1000)').argParser(integer(0)),
   choice('--on-non-finite <what>', 'at a loss that is not finite (default: throw)', 'throw', 'skip'),
@@ -65,6 +69,8 @@ const network = () => [
   new Option('--dropout <p>', 'dropout in the residual blocks (default: 0)').argParser(number(0)),
   choice('--time-embedding <kind>', 'how time enters the blocks (default: add)', 'add', 'scaleShift'),
   new Option('--groups <n>', 'groups of the normalisations (default: chosen from the channels)').argParser(integer(1)),
+  choice('--resample <kind>', 'how sizes change (default: conv)', 'conv', 'resBlock', 'pool'),
+  new Option('--gradient-checkpointing', 'compute blocks twice instead of keeping their insides: less memory'),
   choice('--dtype <type>', 'what it computes in: bf16 where the device can (default: f32)', 'f32', 'bf16'),
   new Option('--classes', 'make the model conditional on the classes of the data'),
 ];

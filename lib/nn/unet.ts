@@ -142,6 +142,11 @@ export class UNet {
     return classesOf(this.architecture) ?? 0;
   }
 
+  /** Whether `forward` needs labels. @internal */
+  get takesLabels(): boolean {
+    return this.numClasses > 0 || this.architecture.class_embed_type !== null;
+  }
+
   /** Whether `dispose` has been called. */
   get disposed(): boolean {
     return this.#disposed;

@@ -7,7 +7,7 @@ import { NoiseSchedule } from '../diffusion/schedule.js';
 import { DatasetError, FileFormatError, OptionError } from '../errors.js';
 import { readJson, writeJson } from '../files/json.js';
 import { UNet } from '../nn/unet.js';
-import { integer, oneOf, parseOptions, string } from '../options.js';
+import { boolean, integer, oneOf, parseOptions, string } from '../options.js';
 import type { AdamW } from './adamW.js';
 import { checkpointName, descriptionFile } from './checkpointFolder.js';
 import { readMoments, writeMoments } from './moments.js';
@@ -27,7 +27,8 @@ const schema = v.object({
   previous: v.optional(v.array(v.pipe(string(), v.regex(checkpointName, "'checkpoint-<step>'"))), []),
   /** Of the trainer: all that JSON can hold. */
   options: record(),
-  model: v.object({ dtype: oneOf('f32', 'bf16') }),
+  /** How the network computes. */
+  model: v.object({ dtype: oneOf('f32', 'bf16'), gradientCheckpointing: v.optional(boolean(), false) }),
   /** `NoiseSchedule.toJSON()` and the options of the diffusion process. */
   diffusion: v.object({ schedule: record(), options: record() }),
   data: v.object({ fingerprint: string(), length: v.nullable(integer(1)), shape: v.array(integer(1)), position: integer(0) }),
@@ -73,7 +74,7 @@ export async function writeCheckpoint(
     totalSteps,
     previous: [...previous],
     options: settingsOf(options),
-    model: { dtype: model.config.dtype ?? 'f32' },
+    model: { dtype: model.dtype, gradientCheckpointing: model.config.gradientCheckpointing ?? false },
     diffusion: { schedule: { ...diffusion.schedule.toJSON() }, options: processOptions },
     data: {
       fingerprint: await data.fingerprint(),
@@ -118,8 +119,7 @@ export async function readCheckpoint(path: string, device: Device, data: ImageDa
     return new GaussianDiffusion(device, schedule, description.diffusion.options);
   });
   try {
-    const { dtype } = description.model;
-    return { path, description, diffusion, model: await UNet.load(device, join(path, 'unet'), { dtype }) };
+    return { path, description, diffusion, model: await UNet.load(device, join(path, 'unet'), description.model) };
   } catch (error) {
     diffusion.dispose();
     throw error;
@@ -133,7 +133,7 @@ export async function readCheckpoint(path: string, device: Device, data: ImageDa
  */
 export async function restoreRun({ path, description, model }: SavedRun, optimizer: AdamW): Promise<UNet> {
   await readMoments(path, optimizer);
-  const ema = await UNet.load(model.device, join(path, 'unet_ema'), { dtype: description.model.dtype });
+  const ema = await UNet.load(model.device, join(path, 'unet_ema'), description.model);
   model.device.native.cast(ema.store.flatValues.handle, optimizer.average.handle);
   const [then, now] = [description.device, kindOf(model.device)].map((one) => `${one.kind}, ${one.threads} threads, ${one.isa}`);
   if (then !== now)

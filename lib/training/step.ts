@@ -9,6 +9,7 @@ import { streams } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import type { AdamW } from './adamW.js';
 import type { HostBatch } from './batches.js';
+import { dropLabels } from './labelDropout.js';
 
 /** What a training step works with. */
 export interface StepParts {
@@ -22,6 +23,8 @@ export interface StepParts {
   /** Samples that are computed at once; divides `batchSize`. */
   microBatch: number;
   flip: boolean;
+  /** Probability that a label becomes −1. */
+  labelDropout: number;
   seed: number;
 }
 
@@ -67,7 +70,7 @@ export class TrainingStep {
 
   /** Enqueues the update after `step` others; resolves when it has run. */
   run(step: number, batch: HostBatch, learningRate: number): Promise<StepResult> {
-    const { model, optimizer, batchSize, microBatch, imageShape, seed } = this.#parts;
+    const { model, optimizer, batchSize, microBatch, imageShape, seed, labelDropout: probability } = this.#parts;
     const imageBytes = imageShape[0] * imageShape[1] * imageShape[2];
     model.refreshWeights();
     optimizer.updates = step;
@@ -77,7 +80,10 @@ export class TrainingStep {
       const end = first + microBatch;
       this.#state.write(Int32Array.of(seed, Math.floor(seed / 2 ** 32), step, first));
       this.#images.write(batch.images.subarray(first * imageBytes, end * imageBytes));
-      if (batch.labels) this.#labels?.write(batch.labels.subarray(first, end));
+      if (batch.labels) {
+        const labels = batch.labels.subarray(first, end);
+        this.#labels?.write(dropLabels(labels, { probability, seed, step, first }));
+      }
       if (whole) {
         this.#play('step', () => {
           this.#accumulate(true);

@@ -63,12 +63,12 @@ export class Trainer {
     const checked = options.checkTrainerOptions(given);
     const { model, diffusion, data, batchSize, seed } = checked;
     const { weightDecay, gradientClip, emaDecay, emaWarmup } = checked;
-    const labelled = model.numClasses > 0;
+    const labelled = model.takesLabels;
     this.#options = checked;
     this.model = model;
     this.diffusion = diffusion;
     this.#optimizer = new AdamW(model.parameters(), { weightDecay, gradientClip, emaDecay, emaWarmup });
-    this.#batches = new Batches(data, batchSize, { seed, labelled, numClasses: model.numClasses });
+    this.#batches = new Batches(data, batchSize, { seed, labelled, numClasses: model.numClasses || undefined });
     this.#work = new TrainingStep({ ...checked, optimizer: this.#optimizer, imageShape: data.shape, labelled });
     this.#folder = checked.directory === undefined ? null : new CheckpointFolder(checked.directory);
     this.#totalSteps = checked.totalSteps ?? 0;

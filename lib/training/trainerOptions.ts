@@ -39,7 +39,9 @@ export interface TrainerOptions {
   microBatch?: number;
   /** Mirror images left-right at random; false. */
   flip?: boolean;
-  /** Of the order of the data, timesteps, noise, mirroring and dropout; 0. */
+  /** Probability that a sample's label becomes −1, no class, so that samples can be guided (`guidance`); 0. */
+  labelDropout?: number;
+  /** Of the order of the data, timesteps, noise, mirroring, dropout and dropped labels; 0. */
   seed?: number;
   /** Folder of the checkpoints; left out, none are written. */
   directory?: string;
@@ -66,6 +68,7 @@ const settings = {
   weightDecay: v.optional(number(0), 0),
   microBatch: v.optional(integer(1)),
   flip: v.optional(boolean(), false),
+  labelDropout: v.optional(number(0, 1), 0),
   seed: v.optional(integer(0), 0),
   checkpointEvery: v.optional(integer(0), 1000),
   onNonFinite: v.optional(oneOf('throw', 'skip'), 'throw'),
@@ -98,8 +101,16 @@ export function checkTrainerOptions(options: unknown): CheckedTrainerOptions {
   const size = model.imageSize;
   if (size && (size[0] !== data.height || size[1] !== data.width))
     throw new ShapeError(`${owner}: the data are ${data.height}×${data.width}, the model is for ${size[0]}×${size[1]}`);
-  if (model.numClasses > 0 && !data.labelled)
-    throw new DatasetError(`${owner}: the model has ${model.numClasses} classes, but the data have no labels`);
+  if (model.config.classEmbedType === 'identity')
+    throw new OptionError(`${owner}: the model's classEmbedType is 'identity', but the data cannot hold embeddings`);
+  if (model.takesLabels && !data.labelled) {
+    const what = model.numClasses > 0 ? `has ${model.numClasses} classes` : 'takes labels';
+    throw new DatasetError(`${owner}: the model ${what}, but the data have no labels`);
+  }
+  if (checked.labelDropout > 0 && model.numClasses === 0)
+    throw new OptionError(
+      `${owner}: option 'labelDropout' must be 0 where the model has no classes, got ${checked.labelDropout}`,
+    );
   if (model.numClasses > 0 && data.numClasses > model.numClasses)
     throw new DatasetError(`${owner}: the data have ${data.numClasses} classes, the model ${model.numClasses}`);
   return { ...checked, microBatch };
