@@ -14,14 +14,17 @@ export type { ImageReader, ReadingOptions } from './data/source.js';
 export { Device, type DeviceMemory } from './device.js';
 export { type DeviceInfo, listDevices } from './deviceList.js';
 export type { Labels, NoiseOptions, Timesteps } from './diffusion/arguments.js';
-export { GaussianDiffusion, type LossesOf, type ReverseSample } from './diffusion/gaussian.js';
+export { GaussianDiffusion, type LossesOf } from './diffusion/gaussian.js';
 export type {
   DdimSampleOptions,
   GaussianDiffusionOptions,
   GaussianMoments,
+  LossKind,
   NoisedSample,
+  PSampleOptions,
   QSampleOptions,
   ReverseMoments,
+  ReverseSample,
   TrainingLosses,
   TrainingLossesOptions,
 } from './diffusion/gaussianOptions.js';
@@ -35,7 +38,7 @@ export {
   NoiseSchedule,
   type ScheduleJson,
 } from './diffusion/schedule.js';
-export type { FixedVariance, Prediction } from './diffusion/tables.js';
+export type { FixedVariance, Prediction, Variance } from './diffusion/tables.js';
 export {
   DatasetError,
   DeviceError,

@@ -1,23 +1,34 @@
 import * as v from 'valibot';
-import { boolean, number, oneOf } from '../options.js';
+import { OptionError } from '../errors.js';
+import { boolean, number, oneOf, parseOptions, positive } from '../options.js';
 import type { Tensor } from '../tensor.js';
 import { type Labels, type NoiseOptions, noiseEntries } from './arguments.js';
 import type { FixedVariance, Prediction } from './tables.js';
 
+/** The objective of `trainingLosses`. */
+export type LossKind = 'mse' | 'l1' | 'huber';
+
 /** Options of `GaussianDiffusion`. */
 export interface GaussianDiffusionOptions {
-  /** What the model outputs: the noise, the image, or v; 'epsilon'. */
+  /** What the model outputs: the noise, the image, v, or the mean of x_{t-1}; 'epsilon'. */
   prediction?: Prediction;
   /** Variance of a reverse step: β̃_t ('fixedSmall') or β_t ('fixedLarge'); 'fixedSmall'. */
   variance?: FixedVariance;
   /** Clip predictions of x_0 to [-1, 1]; true. */
   clipDenoised?: boolean;
+  /**
+   * Changes predictions of x_0 in reverse steps, before they are clipped: gets f32 values in the shape of the images and returns such
+   * ones, which pass to the process. Not part of checkpoints.
+   */
+  denoisedFn?: (predXStart: Tensor) => Tensor;
   /** Give the model t·1000/T as fractions instead of t, as improved-diffusion does; false. */
   rescaleTimesteps?: boolean;
-  /** Objective of `trainingLosses`: the mean squared error of the prediction. */
-  loss?: 'mse';
-  /** Weight of a step in the objective. */
-  lossWeighting?: 'none';
+  /** Objective of `trainingLosses`: the squared, absolute or Huber (δ = 1) error of the prediction; 'mse'. */
+  loss?: LossKind;
+  /** Weight of a step's error: none, or by its signal-to-noise ratio (Hang et al. 2023, arXiv 2303.09556); 'none'. */
+  lossWeighting?: 'none' | 'minSnr';
+  /** γ of 'minSnr': min(snr, γ)/snr for ε, min(snr, γ) for x_0, min(snr, γ)/(snr + 1) for v; 5. */
+  minSnrGamma?: number;
   /** How training draws its steps. */
   timestepSampler?: 'uniform';
 }
@@ -28,8 +39,17 @@ export interface QSampleOptions extends NoiseOptions {
   flip?: boolean;
 }
 
+/** Options of `pSample`. */
+export interface PSampleOptions extends NoiseOptions {
+  /**
+   * ∇ log p(y | x_t) of a classifier, in the shape of xt, scaled as wished (Dhariwal & Nichol 2021, arXiv 2105.05233): `pSample` adds
+   * variance·gradient to the mean (algorithm 1), `ddimSample` takes √(1-ᾱ_t)·gradient from ε (algorithm 2), and clips before that.
+   */
+  classifierGradient?: Tensor;
+}
+
 /** Options of `ddimSample`. */
-export interface DdimSampleOptions extends NoiseOptions {
+export interface DdimSampleOptions extends PSampleOptions {
   /** η of Song et al. 2021 within [0, 1]: 0 draws no noise, 1 as much as DDPM; 0. */
   eta?: number;
 }
@@ -40,19 +60,27 @@ export interface TrainingLossesOptions extends QSampleOptions {
   labels?: Labels;
 }
 
-/** Mean (in the shape of the images) and variance of a Gaussian; the variance is one number a sample, [N]. */
+/** Mean (in the shape of the images) and variance of a Gaussian; the variance is one number a sample, [N], unless it is learned. */
 export interface GaussianMoments {
   /** In the shape of the images. */
   mean: Tensor;
-  /** [N] */
+  /** [N], or in the shape of the images where the model puts it out. */
   variance: Tensor;
-  /** Natural logarithm of the variance, [N]. */
+  /** Natural logarithm of the variance, shaped like it. */
   logVariance: Tensor;
 }
 
 /** What `pMeanVariance` gives. */
 export interface ReverseMoments extends GaussianMoments {
   /** x_0 as predicted (clipped with `clipDenoised`), in the shape of the images. */
+  predXStart: Tensor;
+}
+
+/** What a reverse step gives: the next x, and x_0 as predicted (clipped with `clipDenoised`), both in the shape of xt. */
+export interface ReverseSample {
+  /** The next x. */
+  sample: Tensor;
+  /** x_0 as predicted. */
   predXStart: Tensor;
 }
 
@@ -64,26 +92,56 @@ export interface NoisedSample {
   noise: Tensor;
 }
 
-/** Losses of a batch, [N]. `loss` carries the graph; without weights it equals `mse`. */
+/** Losses of a batch, [N]. Only `loss` carries the graph. */
 export interface TrainingLosses {
   /** The objective; its mean is what `backward` takes. */
   loss: Tensor;
-  /** Mean squared error of the prediction. */
-  mse: Tensor;
+  /** Mean squared error of the prediction, without weights; absent where the objective does not contain it. */
+  mse?: Tensor;
 }
 
 export const diffusionSchema = v.strictObject({
-  prediction: v.optional(oneOf('epsilon', 'sample', 'v'), 'epsilon'),
+  prediction: v.optional(oneOf('epsilon', 'sample', 'v', 'previous'), 'epsilon'),
   variance: v.optional(oneOf('fixedSmall', 'fixedLarge'), 'fixedSmall'),
   clipDenoised: v.optional(boolean(), true),
+  denoisedFn: v.optional(
+    v.custom<(predXStart: Tensor) => Tensor>((value) => typeof value === 'function', 'a function (predXStart) => Tensor'),
+  ),
   rescaleTimesteps: v.optional(boolean(), false),
-  loss: v.optional(oneOf('mse'), 'mse'),
-  lossWeighting: v.optional(oneOf('none'), 'none'),
+  loss: v.optional(oneOf('mse', 'l1', 'huber'), 'mse'),
+  lossWeighting: v.optional(oneOf('none', 'minSnr'), 'none'),
+  minSnrGamma: v.optional(positive(), 5),
   timestepSampler: v.optional(oneOf('uniform'), 'uniform'),
 });
 
+/** The options of a process, defaults filled in. */
+export type CheckedDiffusionOptions = v.InferOutput<typeof diffusionSchema>;
+
+/** Throws OptionError for options that are wrong, or do not go together. */
+export function checkDiffusionOptions(given: unknown): CheckedDiffusionOptions {
+  const owner = 'new GaussianDiffusion';
+  const checked = parseOptions(owner, diffusionSchema, given);
+  const { lossWeighting, prediction } = checked;
+  if (lossWeighting === 'minSnr' && prediction === 'previous')
+    throw new OptionError(
+      `${owner}: option 'lossWeighting' 'minSnr' goes only with errors of ε, x_0 or v, got prediction '${prediction}'`,
+    );
+  return checked;
+}
+
+/** What JSON can hold of the options of a process: all but `denoisedFn`. */
+export function settingsOfProcess(process: Readonly<CheckedDiffusionOptions>): Omit<CheckedDiffusionOptions, 'denoisedFn'> {
+  const { prediction, variance, clipDenoised, rescaleTimesteps } = process;
+  const { loss, lossWeighting, minSnrGamma, timestepSampler } = process;
+  return {
+    ...{ prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, minSnrGamma, timestepSampler },
+  };
+}
+
 const flip = v.optional(boolean(), false);
+const reverseEntries = { ...noiseEntries, classifierGradient: v.optional(v.unknown()) };
 export const noiseSchema = v.strictObject(noiseEntries);
 export const qSampleSchema = v.strictObject({ ...noiseEntries, flip });
-export const ddimSchema = v.strictObject({ ...noiseEntries, eta: v.optional(number(0, 1), 0) });
+export const pSampleSchema = v.strictObject(reverseEntries);
+export const ddimSchema = v.strictObject({ ...reverseEntries, eta: v.optional(number(0, 1), 0) });
 export const trainingLossesSchema = v.strictObject({ ...noiseEntries, flip, labels: v.optional(v.unknown()) });

@@ -1,9 +1,9 @@
 import type { Rng } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import type { Prediction } from './tables.js';
+import type { DirectPrediction } from './tables.js';
 
 /** Numbers of native/core/ops/process.h. */
-const targets: Record<Prediction, number> = { epsilon: 0, sample: 1, v: 2 };
+const targets: Record<DirectPrediction, number> = { epsilon: 0, sample: 1, v: 2 };
 
 /** Inputs of `applyNoising`, checked. */
 export interface NoisingInputs {
@@ -25,13 +25,13 @@ export interface NoisingOutputs {
   /** Also x0 as f32, normalised and mirrored. */
   keepStart?: boolean;
   /** Also what a network should predict. */
-  target?: Prediction;
+  target?: DirectPrediction;
 }
 
 /** A tensor for each output that is wanted. */
 export type Noised<O extends NoisingOutputs> = { xt: Tensor } & (O extends { keepNoise: true } ? { noise: Tensor } : unknown) &
   (O extends { keepStart: true } ? { x0: Tensor } : unknown) &
-  (O extends { target: Prediction } ? { target: Tensor } : unknown);
+  (O extends { target: DirectPrediction } ? { target: Tensor } : unknown);
 
 /** xt = a·x0 + b·ε with (a, b) = table[t]: normalisation, mirroring and drawing in one pass over memory. */
 export function applyNoising<O extends NoisingOutputs>(inputs: NoisingInputs & O): Noised<O> {

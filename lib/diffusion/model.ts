@@ -2,10 +2,12 @@ import { Parameter } from '../autograd/parameter.js';
 import { withTaping } from '../autograd/tape.js';
 import type { Device } from '../device.js';
 import { DeviceMismatchError, OptionError } from '../errors.js';
-import { asTensor, expectShape } from '../ops/check.js';
+import { asTensor } from '../ops/check.js';
 import { show } from '../options.js';
 import type { Seed } from '../random.js';
 import type { Tensor } from '../tensor.js';
+import { expectOutput } from './process.js';
+import type { Variance } from './tables.js';
 
 /** How a network is run: class labels i32 [N], whether dropout and the tape are on, and the seed of the dropout. */
 export interface ForwardOptions {
@@ -21,7 +23,7 @@ export interface ForwardOptions {
 export interface Network {
   /** Where its weights are. */
   readonly device: Device;
-  /** The prediction, f32 in the shape of xt. */
+  /** The prediction, f32 in the shape of xt; for a learned variance in twice the channels. */
   forward(xt: Tensor, t: Tensor, options?: ForwardOptions): Tensor;
   /** Called before a recording of `forward`: what could be computed once for all its runs. @internal */
   refreshWeights?(): void;
@@ -29,13 +31,20 @@ export interface Network {
 
 /**
  * One's own model: gets xt [N, H, W, C], the original steps t [N] (i32, or f32 when they are rescaled) and the labels, and returns
- * its prediction in the shape of xt. What it is handed lives until its promise settles; what it returns passes to the caller.
+ * its prediction in the shape of xt, or, for a process that learns its variance, in twice the channels. What it is handed lives until
+ * its promise settles; what it returns passes to the caller.
  */
 export type ModelFunction<Result extends Tensor | Promise<Tensor> = Tensor | Promise<Tensor>> = (
   xt: Tensor,
   t: Tensor,
   extra: { labels?: Tensor },
 ) => Result;
+
+/** How `callModel` runs a model. */
+export interface CallOptions extends ForwardOptions {
+  /** Of the process: where it is learned, the output has twice the channels; 'fixedSmall'. */
+  variance?: Variance;
+}
 
 /** What predicts: a network, or a function. */
 export type Model = Network | ModelFunction;
@@ -54,18 +63,18 @@ export function checkModel(operation: string, model: unknown, device: Device): a
  * The model's prediction for xt at the steps it knows; a promise when it is an async function. Without `train` nothing that a
  * function does before its first `await` is taped. A function gets its own handles, so that no scope frees them while it waits.
  * @throws ShapeError, DTypeError, DeviceMismatchError or OptionError, naming 'model output', when it returns anything but an f32
- * tensor of xt's shape on its device (a rejection when it is async).
+ * tensor on its device, of xt's shape or, for a learned variance, of twice its channels (a rejection when it is async).
  */
 export function callModel(
   operation: string,
   model: Model,
   xt: Tensor,
   t: Tensor,
-  { labels, train = false, seed }: ForwardOptions = {},
+  { labels, train = false, seed, variance = 'fixedSmall' }: CallOptions = {},
 ): Tensor | Promise<Tensor> {
   if (typeof model !== 'function') {
     const output = model.forward(xt, t, { train, ...(labels && { labels }), ...(seed !== undefined && { seed }) });
-    return checkOutput(operation, output, xt.shape, xt.device);
+    return checkOutput(operation, output, xt, variance);
   }
   const { shape, device } = xt;
   const handed = device.unscoped(() => ({ xt: xt.alias(), t: t.alias(), labels: labels?.alias() }));
@@ -74,7 +83,7 @@ export function callModel(
   };
   const finish = (output: Tensor) => {
     release(output);
-    return checkOutput(operation, output, shape, device);
+    return checkOutput(operation, output, { shape, device }, variance);
   };
   try {
     const call = () => model(handed.xt, handed.t, handed.labels ? { labels: handed.labels } : {});
@@ -109,9 +118,14 @@ function untaped<T>(body: () => T): T {
   return box[0] as T;
 }
 
-function checkOutput(operation: string, output: Tensor, shape: readonly number[], device: Device): Tensor {
+function checkOutput(
+  operation: string,
+  output: Tensor,
+  { shape, device }: Pick<Tensor, 'shape' | 'device'>,
+  variance: Variance,
+): Tensor {
   const tensor = asTensor(operation, 'model output', output);
   if (tensor.device !== device) throw new DeviceMismatchError(`${operation}: model output is on another device than xt`);
-  expectShape(operation, 'model output', tensor, shape);
+  expectOutput(operation, 'model output', tensor, shape, variance);
   return tensor;
 }

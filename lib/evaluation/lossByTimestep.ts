@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { noGrad } from '../autograd/tape.js';
 import { ImageDataset } from '../data/dataset.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { checkChannels } from '../diffusion/process.js';
 import { DatasetError, DeviceMismatchError, NonFiniteError, ShapeError } from '../errors.js';
 import { UNet } from '../nn/unet.js';
 import { instance, integer, parseOptions, signal } from '../options.js';
@@ -76,6 +77,8 @@ export async function evaluateLoss(given: EvaluateLossOptions): Promise<LossEval
   const options = parseOptions(owner, schema, given);
   const { model, diffusion, data, seed } = options;
   checkData(model, diffusion, data);
+  const { schedule, prediction, variance, rescaleTimesteps } = diffusion;
+  using plain = new GaussianDiffusion(diffusion.device, schedule, { prediction, variance, rescaleTimesteps });
   const count = Math.min(options.count, data.length);
   const batchSize = Math.min(options.batchSize, count);
   const { numClasses } = model;
@@ -91,7 +94,7 @@ export async function evaluateLoss(given: EvaluateLossOptions): Promise<LossEval
       for (const [q, [low, high]] of parts.entries()) {
         options.signal?.throwIfAborted();
         const t = Int32Array.from({ length: size }, (_, i) => low + Math.floor(((first + i + 0.5) / count) * (high - low)));
-        const losses = await objective(options, batch, t, { step: q, firstSample: first });
+        const losses = await predictionErrors({ model, data, seed, diffusion: plain }, batch, t, { step: q, firstSample: first });
         losses.forEach((loss, i) => {
           const step = t[i] as number;
           if (!Number.isFinite(loss)) throw new NonFiniteError(`${owner}: the error at timestep ${step} is ${loss}`);
@@ -111,9 +114,9 @@ export async function evaluateLoss(given: EvaluateLossOptions): Promise<LossEval
   return { images: count, ...meanOf(whole), quartiles };
 }
 
-/** The training objective of each image of a batch, [N], without dropout. */
-async function objective(
-  { model, diffusion, data, seed }: v.InferOutput<typeof schema>,
+/** The mean squared error of the prediction for each image of a batch, [N], without dropout. */
+async function predictionErrors(
+  { model, diffusion, data, seed }: Pick<v.InferOutput<typeof schema>, 'model' | 'diffusion' | 'data' | 'seed'>,
   { images, labels }: HostBatch,
   t: Int32Array,
   noise: { step: number; firstSample: number },
@@ -125,7 +128,7 @@ async function objective(
     device.scope(() => {
       const x0 = device.tensor(images.subarray(0, count * data.height * data.width * data.channels), [count, ...data.shape]);
       const given = { ...noise, seed, labels: labels?.subarray(0, count) };
-      return diffusion.trainingLosses(predict, x0, t, given).loss;
+      return diffusion.trainingLosses(predict, x0, t, given).mse as Tensor;
     }),
   );
   const values = (await loss.read()) as Float32Array;
@@ -136,7 +139,9 @@ async function objective(
 /** What the error of the prediction is multiplied by to become that of the ε which follows from it. */
 function errorOfNoise({ prediction, schedule }: GaussianDiffusion, t: number): number {
   const alphaBar = schedule.alphasCumprod[t] as number;
-  return { epsilon: 1, v: alphaBar, sample: alphaBar / (1 - alphaBar) }[prediction];
+  const ofSample = alphaBar / (1 - alphaBar);
+  const ofPrevious = ofSample / (schedule.posteriorMeanCoef1[t] as number) ** 2;
+  return { epsilon: 1, v: alphaBar, sample: ofSample, previous: ofPrevious }[prediction];
 }
 
 /** Four ranges [low, high) that make up [0, steps); as many as there are steps where these are fewer. */
@@ -155,10 +160,9 @@ function meanOf(values: Float64Array): MeanError {
 
 function checkData(model: UNet, diffusion: GaussianDiffusion, data: ImageDataset): void {
   if (diffusion.device !== model.device) throw new DeviceMismatchError(`${owner}: model and diffusion are on two devices`);
-  if (data.channels !== model.inChannels || model.outChannels !== model.inChannels)
-    throw new ShapeError(
-      `${owner}: the data have ${data.channels} channels, the model turns ${model.inChannels} into ${model.outChannels}`,
-    );
+  if (data.channels !== model.inChannels)
+    throw new ShapeError(`${owner}: the data have ${data.channels} channels, the model takes ${model.inChannels}`);
+  checkChannels(owner, model, diffusion.variance);
   const size = model.imageSize;
   if (size && (size[0] !== data.height || size[1] !== data.width))
     throw new ShapeError(`${owner}: the data are ${data.height}×${data.width}, the model is for ${size[0]}×${size[1]}`);

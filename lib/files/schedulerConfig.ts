@@ -1,19 +1,24 @@
 import * as v from 'valibot';
 import { betasOfAlphaBar } from '../diffusion/betas.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
+import type { FixedVariance, Prediction } from '../diffusion/tables.js';
 import { FileFormatError, OptionError } from '../errors.js';
 import { boolean, integer, number, oneOf, parseOptions, positive, show } from '../options.js';
 
 /** The diffusion process that a scheduler of diffusers describes, in the words of `GaussianDiffusion`. */
 export interface SchedulerProcess {
   schedule: NoiseSchedule;
-  prediction: 'epsilon' | 'sample' | 'v';
-  variance: 'fixedSmall' | 'fixedLarge';
+  prediction: Prediction;
+  variance: FixedVariance;
   clipDenoised: boolean;
 }
 
 const predictions = { epsilon: 'epsilon', sample: 'sample', v_prediction: 'v' } as const;
-const variances = { fixed_small: 'fixedSmall', fixed_large: 'fixedLarge', fixed_small_log: 'fixedSmall' } as const;
+const variances = {
+  fixed_small: 'fixedSmall',
+  fixed_large: 'fixedLarge',
+  fixed_small_log: 'fixedSmall',
+} as const;
 const keysOf = <T extends object>(table: T) => oneOf(...(Object.keys(table) as [keyof T & string]));
 
 const schema = v.object({
@@ -83,6 +88,8 @@ export function schedulerConfigOf(owner: string, { schedule, prediction, varianc
   const { kind, options, zeroTerminalSnr = false, respacing } = schedule.toJSON();
   if (respacing)
     throw new OptionError(`${owner}: option 'schedule' must be one that has not been respaced, got respacing ${show(respacing)}`);
+  if (prediction === 'previous')
+    throw new OptionError(`${owner}: option 'prediction' must be one of 'epsilon', 'sample', 'v' for diffusers, got 'previous'`);
   const { timesteps, betaStart = 1e-4, betaEnd = 0.02, rescaled, s, maxBeta } = options as Record<string, number>;
   const scale = rescaled ? 1000 / (timesteps as number) : 1;
   const named = {

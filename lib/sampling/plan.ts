@@ -1,5 +1,5 @@
 import type { NoiseSchedule } from '../diffusion/schedule.js';
-import { type FixedVariance, noiseColumn, type Prediction, reverseColumns, reverseTable } from '../diffusion/tables.js';
+import { noiseColumn, type Prediction, reverseColumns, reverseTable, type Variance } from '../diffusion/tables.js';
 import { OptionError } from '../errors.js';
 import type { SamplerOptions } from './options.js';
 
@@ -24,7 +24,7 @@ const ddimSteps = 100;
 /** Throws OptionError when the schedule has too few steps or an option does not go with the method. */
 export function planSampler(
   schedule: NoiseSchedule,
-  { prediction, variance }: { prediction: Prediction; variance: FixedVariance },
+  { prediction, variance }: { prediction: Prediction; variance: Variance },
   { method, steps, eta, spacing }: Required<Pick<SamplerOptions, 'method' | 'eta' | 'spacing'>> & Pick<SamplerOptions, 'steps'>,
 ): SamplerPlan {
   if (eta !== 0 && method !== 'ddim')

@@ -1,6 +1,7 @@
 import type { Device } from '../device.js';
-import { enqueueReverseStep } from '../diffusion/kernels.js';
+import { enqueueReverseStep, type VarianceKind } from '../diffusion/kernels.js';
 import { callModel, isPromise, type Model, releaseOutput } from '../diffusion/model.js';
+import type { Variance } from '../diffusion/tables.js';
 import type { Program } from '../program.js';
 import { streams } from '../random.js';
 import type { Tensor } from '../tensor.js';
@@ -16,6 +17,10 @@ export interface StepInputs {
   timesteps: Tensor;
   /** Clip x_0 to [-clip, clip]; 0: not at all. */
   clip: number;
+  /** Of the process: where it is learned the output has twice the channels. */
+  variance: Variance;
+  /** How the noise of a step is scaled. */
+  varianceKind: VarianceKind;
 }
 
 /** Tensors of all samples, of which a batch takes its part. */
@@ -98,12 +103,12 @@ export class SampleBatch {
 
   /** One model evaluation and the fused reverse step, in place on x. */
   #enqueue(): PromiseLike<void> | undefined {
-    const { device, model, table, timesteps, clip } = this.#inputs;
+    const { device, model, table, timesteps, clip, variance, varianceKind } = this.#inputs;
     const t = device.empty([this.size], timesteps.dtype);
     const advance = (output: Tensor) => {
       try {
         const rng = { fields: [this.#state.handle, 0, streams.samplerNoise, 0, 0] as const, advance() {} };
-        const inputs = { output, xt: this.x, t: this.#rows, table, clip, noise: this.#noise, rng };
+        const inputs = { output, xt: this.x, t: this.#rows, table, clip, variance: varianceKind, noise: this.#noise, rng };
         enqueueReverseStep(inputs, { sample: this.x, predXStart: this.predXStart });
       } finally {
         releaseOutput(output);
@@ -111,7 +116,7 @@ export class SampleBatch {
     };
     try {
       device.native.gather(timesteps.handle, this.#rows.handle, t.handle);
-      const output = callModel('Sampler', model, this.x, t, this.#labels ? { labels: this.#labels } : {});
+      const output = callModel('Sampler', model, this.x, t, { variance, ...(this.#labels && { labels: this.#labels }) });
       if (isPromise(output)) return output.then(advance);
       advance(output);
       return undefined;

@@ -2,7 +2,7 @@ import type { Device } from '../device.js';
 import { DeviceTables } from '../diffusion/deviceTables.js';
 import type { GaussianDiffusion } from '../diffusion/gaussian.js';
 import { checkModel, type Model } from '../diffusion/model.js';
-import { modelTimesteps, reverseColumns } from '../diffusion/tables.js';
+import { modelTimesteps, reverseColumns, varianceKind } from '../diffusion/tables.js';
 import { parseOptions } from '../options.js';
 import type { Tensor } from '../tensor.js';
 import { argumentsSchema, type SampleOptions, type SamplerOptions, type SamplerStepsOptions, samplerSchema } from './options.js';
@@ -39,6 +39,7 @@ export class Sampler {
   readonly model: Model;
   readonly #plan: SamplerPlan;
   readonly #shape: readonly number[] | undefined;
+  readonly #method: 'ddpm' | 'ddim';
   readonly #tables: DeviceTables;
 
   /**
@@ -55,6 +56,7 @@ export class Sampler {
     this.model = model;
     this.#plan = planSampler(diffusion.schedule, diffusion, method);
     this.#shape = shape;
+    this.#method = method.method;
     this.#tables = new DeviceTables('Sampler', diffusion.device);
     this.#stepInputs(); // made now, so that calls leave no memory behind
   }
@@ -150,6 +152,8 @@ export class Sampler {
       table: this.#tables.get('reverse', reverseColumns, () => table),
       timesteps: this.#tables.get('timesteps', 1, () => modelTimesteps(schedule, diffusion.rescaleTimesteps)),
       clip: diffusion.clipDenoised ? 1 : 0,
+      variance: diffusion.variance,
+      varianceKind: this.#method === 'ddpm' ? varianceKind(diffusion.variance) : ('fixed' as const),
     };
   }
 

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import type { ImageDataset } from '../data/dataset.js';
 import type { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { settingsOfProcess } from '../diffusion/gaussianOptions.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
 import { DatasetError, FileFormatError, OptionError } from '../errors.js';
 import { readJson, writeJson } from '../files/json.js';
@@ -60,8 +61,6 @@ export async function writeCheckpoint(
   previous: readonly string[],
 ): Promise<void> {
   const { model, diffusion, data, batchSize } = options;
-  const { prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, timestepSampler } = diffusion;
-  const processOptions = { prediction, variance, clipDenoised, rescaleTimesteps, loss, lossWeighting, timestepSampler };
   await model.save(join(folder, 'unet'));
   await ema.save(join(folder, 'unet_ema'));
   await writeMoments(folder, optimizer);
@@ -75,7 +74,7 @@ export async function writeCheckpoint(
     previous: [...previous],
     options: settingsOf(options),
     model: { dtype: model.dtype, gradientCheckpointing: model.config.gradientCheckpointing ?? false },
-    diffusion: { schedule: { ...diffusion.schedule.toJSON() }, options: processOptions },
+    diffusion: { schedule: { ...diffusion.schedule.toJSON() }, options: settingsOfProcess(diffusion) },
     data: {
       fingerprint: await data.fingerprint(),
       length: Number.isFinite(data.length) ? data.length : null,

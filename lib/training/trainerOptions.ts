@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { ImageDataset } from '../data/dataset.js';
 import { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { checkChannels } from '../diffusion/process.js';
 import { DatasetError, DeviceMismatchError, DisposedError, OptionError, ShapeError } from '../errors.js';
 import { UNet } from '../nn/unet.js';
 import { boolean, instance, integer, number, oneOf, parseOptions, show, signal, string } from '../options.js';
@@ -9,7 +10,7 @@ import type { LearningRateSchedule } from './learningRate.js';
 
 /** Options of `new Trainer`. */
 export interface TrainerOptions {
-  /** The network, whose weights change in place; as many channels out as in. */
+  /** The network, whose weights change in place; as many channels out as in, or twice as many where the variance is learned. */
   model: UNet;
   /** Process and objective, on the model's device. */
   diffusion: GaussianDiffusion;
@@ -92,10 +93,7 @@ export function checkTrainerOptions(options: unknown): CheckedTrainerOptions {
   if (batchSize % microBatch !== 0)
     throw new OptionError(`${owner}: option 'microBatch' must divide batchSize ${batchSize}, got ${show(microBatch)}`);
   if (checked.directory === '') throw new OptionError(`${owner}: option 'directory' must name a folder, got ''`);
-  if (model.outChannels !== model.inChannels)
-    throw new ShapeError(
-      `${owner}: the model turns ${model.inChannels} channels into ${model.outChannels}; they must be as many`,
-    );
+  checkChannels(owner, model, diffusion.variance);
   if (data.channels !== model.inChannels)
     throw new ShapeError(`${owner}: the data have ${data.channels} channels, the model takes ${model.inChannels}`);
   const size = model.imageSize;

@@ -42,14 +42,16 @@ eachDevice((_, open) => {
   });
 
   test.each([
-    [{ prediction: 'noise' }, /'prediction' must be one of 'epsilon', 'sample', 'v', got 'noise'/],
+    [{ prediction: 'noise' }, /'prediction' must be one of 'epsilon', 'sample', 'v', 'previous', got 'noise'/],
     [{ variance: 'learned' }, /'variance' must be one of 'fixedSmall', 'fixedLarge', got 'learned'/],
     [{ variance: 'learnedRange' }, /'variance' must be/],
-    [{ loss: 'kl' }, /'loss' must be one of 'mse', got 'kl'/],
-    [{ lossWeighting: 'minSnr' }, /'lossWeighting' must be one of 'none'/],
+    [{ loss: 'kl' }, /'loss' must be one of 'mse', 'l1', 'huber', got 'kl'/],
+    [{ lossWeighting: 'snr' }, /'lossWeighting' must be one of 'none', 'minSnr', got 'snr'/],
+    [{ lossWeighting: 'minSnr', prediction: 'previous' }, /'minSnr' goes only with errors of ε, x_0 or v/],
     [{ timestepSampler: 'lossSecondMoment' }, /'timestepSampler' must be one of 'uniform'/],
-    [{ denoisedFn: (value: Tensor) => value }, /unknown option 'denoisedFn'; known options are prediction, variance/],
-    [{ minSnrGamma: 5 }, /unknown option 'minSnrGamma'/],
+    [{ denoised: 1 }, /unknown option 'denoised'; known options are prediction, variance/],
+    [{ denoisedFn: 1 }, /'denoisedFn' must be a function \(predXStart\) => Tensor, got 1/],
+    [{ minSnrGamma: 0 }, /'minSnrGamma' must be a finite number above 0, got 0/],
     [{ clipDenoised: 1 }, /'clipDenoised' must be true or false, got 1/],
   ])('the options %o are refused', (options, message) => {
     const make = () => new GaussianDiffusion(device, schedule, options as Any);

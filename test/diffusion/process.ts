@@ -2,6 +2,8 @@ import type { Device } from '../../lib/device.js';
 import type { GaussianDiffusionOptions } from '../../lib/diffusion/gaussianOptions.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import type { Tensor } from '../../lib/tensor.js';
+import { relL2 } from '../support/compare.js';
+import { conform, type ReferenceCase } from '../support/conformance.js';
 import type { GoldenTensor } from '../support/golden.js';
 
 /** A case of the reference data of improved-diffusion. */
@@ -31,19 +33,16 @@ export function scheduleOf({ schedule, T: timesteps, sections }: ProcessCase): N
   return sections === null ? full : full.respace(typeof sections === 'number' ? [sections] : sections);
 }
 
-/** The options of a case whose variance is fixed. */
+/** The options of a case. */
 export function optionsOf(example: ProcessCase): GaussianDiffusionOptions {
   return {
-    prediction: example.mean === 'x0' ? 'sample' : 'epsilon',
-    variance: example.var === 'fixed_large' ? 'fixedLarge' : 'fixedSmall',
+    prediction: ({ eps: 'epsilon', x0: 'sample', prev: 'previous' } as const)[example.mean],
+    variance: (
+      { fixed_small: 'fixedSmall', fixed_large: 'fixedLarge', learned: 'learned', learned_range: 'learnedRange' } as const
+    )[example.var] as GaussianDiffusionOptions['variance'],
     clipDenoised: example.clip ?? true,
     rescaleTimesteps: example.rescale_timesteps,
   };
-}
-
-/** Whether the case is of a process with a fixed variance that predicts ε or x_0. */
-export function isFixed(example: ProcessCase): boolean {
-  return example.mean !== 'prev' && example.var.startsWith('fixed');
 }
 
 export function upload(device: Device, golden: GoldenTensor): Tensor {
@@ -55,22 +54,80 @@ export async function values(tensor: Tensor): Promise<Float32Array> {
   return (await tensor.read(tensor.shape.length === 4 ? { layout: 'nchw' } : {})) as Float32Array;
 }
 
+/** How far a value is from its reference, and how far it may be. */
+export interface Deviation {
+  error: number;
+  tolerance: number;
+}
+
 /**
- * The largest |got - ref| / (relative·max|ref| + absolute) where the maximum is that of the sample; at most 1 when all are close,
- * NaN when a value is not a number. One value a sample stands for all of its elements.
+ * The deviation |got - ref| that is the largest share of relative·max|ref| + absolute, where the maximum is that of the sample; NaN
+ * when a value is not a number. One value a sample stands for all of its elements.
  */
-export function misfit(got: Float32Array, { shape, values: reference }: GoldenTensor, relative: number, absolute = 0): number {
+export function deviation(
+  got: Float32Array,
+  { shape, values: reference }: GoldenTensor,
+  relative: number,
+  absolute = 0,
+): Deviation {
   const batch = shape[0] as number;
   const size = reference.length / batch;
-  if (got.length !== reference.length && got.length !== batch) return Number.NaN;
-  let worst = 0;
+  if (got.length !== reference.length && got.length !== batch) return { error: Number.NaN, tolerance: 0 };
+  let worst = { error: 0, tolerance: relative };
   for (let n = 0; n < batch; n++) {
     const sample = reference.subarray(n * size, (n + 1) * size);
-    const limit = relative * sample.reduce((most, value) => Math.max(most, Math.abs(value)), 0) + absolute;
+    const tolerance = relative * sample.reduce((most, value) => Math.max(most, Math.abs(value)), 0) + absolute;
     for (const [i, value] of sample.entries()) {
       const error = Math.abs((got[got.length === batch ? n : n * size + i] as number) - value);
-      if (error !== 0) worst = Math.max(worst, error / limit);
+      if (!(error * worst.tolerance <= worst.error * tolerance)) worst = { error, tolerance };
+      if (Number.isNaN(error)) return worst;
     }
   }
   return worst;
+}
+
+/** The deviation as a share of what is allowed; at most 1 when all are close. */
+export function misfit(got: Float32Array, reference: GoldenTensor, relative: number, absolute = 0): number {
+  const { error, tolerance } = deviation(got, reference, relative, absolute);
+  return error === 0 ? 0 : error / tolerance;
+}
+
+/** Compares tensors of a case with the reference, each by the deviation of its worst sample. */
+export function comparison(reference: ReferenceCase, golden: (name: string) => GoldenTensor) {
+  return async (got: Tensor | Float32Array, name: string, relative = 1e-5, absolute = 0): Promise<void> => {
+    const { error, tolerance } = deviation(
+      got instanceof Float32Array ? got : await values(got),
+      golden(name),
+      relative,
+      absolute,
+    );
+    conform(reference, `${name}, max abs of a sample`, error, tolerance);
+  };
+}
+
+/** The gradient of a model's output, by samples. */
+export function conformGradient(
+  reference: ReferenceCase,
+  got: Float32Array,
+  expected: Float32Array,
+  batch: number,
+  tolerance: number,
+) {
+  const size = expected.length / batch;
+  for (let n = 0; n < batch; n++) {
+    const sample = [n * size, (n + 1) * size] as const;
+    conform(
+      reference,
+      'grad_model_output, rel L2 of a sample',
+      relL2(got.subarray(...sample), expected.subarray(...sample)),
+      tolerance,
+    );
+  }
+}
+
+/** Entry k of a stack of tensors. */
+export function entryOf({ shape, values: stack }: GoldenTensor, k: number): GoldenTensor {
+  const [, ...rest] = shape;
+  const size = rest.reduce((product, axis) => product * axis, 1);
+  return { values: stack.subarray(k * size, (k + 1) * size), shape: rest };
 }

@@ -44,7 +44,7 @@ test('a model that predicts nothing is off by the variance of the noise', async 
   ]);
 });
 
-test.each<Prediction>(['epsilon', 'sample', 'v'])('it is the error of the ε that follows from the predicted %s', async (kind) => {
+test.each(['epsilon', 'sample', 'v'] as const)('it is the error of the ε that follows from the predicted %s', async (kind) => {
   const diffusion = process(kind);
   const model = tinyModel(device, { zeroInit: false, dropout: 0.5 });
   const data = tinyData(6);

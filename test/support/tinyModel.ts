@@ -8,6 +8,10 @@ export interface TinyModelParameters {
   c: number;
   d: number;
   w: number;
+  /** Where the variance is learned: behind f come as many channels gv·x + dv·sin(wv·t). */
+  gv?: number;
+  dv?: number;
+  wv?: number;
 }
 
 export const tinyParameters: TinyModelParameters = { a: 0.05, b: 0.9, c: 100, d: 0.05, w: 1 };
@@ -22,12 +26,20 @@ export function tinyModel(parameters: TinyModelParameters, seen: number[][] = []
   return async (xt, t) => {
     const [x, steps] = await Promise.all([xt.read(), t.read()]);
     seen.push([...steps]);
+    const { gv, dv = 0, wv = 0 } = parameters;
+    const channels = xt.shape.at(-1) as number;
+    const parts = gv === undefined ? 1 : 2;
     const size = x.length / steps.length;
-    const y = new Float32Array(x.length);
+    const y = new Float32Array(parts * x.length);
     for (const [n, step] of steps.entries()) {
       const [g, h] = tinyCoefficients(parameters, step).map(Math.fround) as [number, number];
-      for (let i = n * size; i < (n + 1) * size; i++) y[i] = Math.fround(g * (x[i] as number)) + h;
+      const [g2, h2] = [gv ?? 0, dv * Math.sin(wv * step)].map(Math.fround) as [number, number];
+      for (let i = n * size; i < (n + 1) * size; i++) {
+        const at = parts * (i - (i % channels)) + (i % channels);
+        y[at] = Math.fround(g * (x[i] as number)) + h;
+        if (parts === 2) y[at + channels] = Math.fround(g2 * (x[i] as number)) + h2;
+      }
     }
-    return xt.device.tensor(y, xt.shape);
+    return xt.device.tensor(y, [...xt.shape.slice(0, -1), parts * channels]);
   };
 }
