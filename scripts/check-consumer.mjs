@@ -1,6 +1,7 @@
 // The package as other projects meet it: npm pack, an empty project, npm install, the build from source, `require` and `import`,
 // three training steps, types; then the same with prebuilt packages and no build.
-//   npm run check:consumer [-- --keep]        the projects lie in the folder of temporary files; --keep leaves them there
+//   npm run check:consumer [-- --keep] [--cuda]   the projects lie in the folder of temporary files; --keep leaves them there; --cuda
+//                                                 adds the package of the CUDA backend, for one architecture
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
@@ -109,11 +110,23 @@ function fromSource(archive) {
   step('types for a bundler', () => checkTypes(folder, { module: 'esnext', moduleResolution: 'bundler' }, 'typed.ts'));
 }
 
+/** The loader finds the CUDA backend in its package, and what keeps it from being used is the machine. */
+function checkCuda(folder) {
+  const file = join(folder, 'node_modules/@diffusion-native/linux-x64-cuda/libdiffusion_cuda.so');
+  assert.ok(existsSync(file));
+  const program = `const { listDevices } = require('diffusion-native'); console.log(JSON.stringify(listDevices()));`;
+  const [cuda] = JSON.parse(capture(process.execPath, ['-e', program], folder));
+  if (!cuda.available) assert.match(cuda.reason, /driver/);
+  assert.doesNotMatch(cuda.reason ?? '', /is not installed|not built|libdiffusion_cuda\.so in/);
+}
+
 function fromPrebuilt() {
-  step('npm run prebuilt', () => capture(process.execPath, ['scripts/prebuilt.mjs'], root));
+  const cuda = process.argv.includes('--cuda');
+  const flags = cuda ? ['--cuda', '--arch', '90'] : [];
+  step(['npm run prebuilt', ...flags].join(' '), () => capture(process.execPath, ['scripts/prebuilt.mjs', ...flags], root));
   const prebuilt = join(root, 'out/prebuilt');
   const names = readdirSync(prebuilt).sort();
-  assert.deepEqual(names, ['diffusion-native', 'linux-x64']);
+  assert.deepEqual(names, ['diffusion-native', 'linux-x64', ...(cuda ? ['linux-x64-cuda'] : [])]);
   const archives = step('packed', () => names.map((name) => pack(join(prebuilt, name))));
   const folder = step('installed with the prebuilt package', () => makeProject('from-prebuilt', ...archives));
   const installed = join(folder, 'node_modules/@diffusion-native/linux-x64');
@@ -125,6 +138,7 @@ function fromPrebuilt() {
       loaded.some((path) => path.includes(name)),
       `${name} is not among ${loaded}`,
     );
+  if (cuda) step('the CUDA backend is found', () => checkCuda(folder));
 }
 
 try {

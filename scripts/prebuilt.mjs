@@ -1,10 +1,9 @@
-// The packages that spare users the build, ready to be published: npm run prebuilt [-- --cuda] [--jobs <n>]
-//   out/prebuilt/linux-x64         @diffusion-native/linux-x64: the addon, the CPU backend, and the libraries that these link
+// The packages that spare users the build, ready to be published: npm run prebuilt [-- --cuda [--arch 90]] [--jobs <n>]
+//   out/prebuilt/linux-x64         @diffusion-native/linux-x64: the addon, the CPU backend, oneDNN and OpenMP
 //   out/prebuilt/linux-x64-cuda    @diffusion-native/linux-x64-cuda: the CUDA backend
 //   out/prebuilt/diffusion-native  this package with those as optional dependencies. The repository does not list them, because
 //                                  `npm ci` refuses a lock file without them, and they cannot be locked before they are published.
-// They need a C library as new as the one that they are linked against (printed, and in each README.md): for glibc 2.28, run this
-// on a system that has it, with a oneDNN built there.
+// They run with glibc 2.28 and the C++ runtime of GCC 8 or later, whatever this system has: scripts/prebuilt/versions.mjs.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -12,10 +11,16 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { newestNeeded, sharedLibraries } from './gpu/libraries.mjs';
+import { adaptOneDnn } from './prebuilt/onednn.mjs';
+import { lowerVersions, tooNew } from './prebuilt/versions.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const { values: options } = parseArgs({
-  options: { cuda: { type: 'boolean', default: false }, jobs: { type: 'string', default: String(availableParallelism()) } },
+  options: {
+    cuda: { type: 'boolean', default: false },
+    arch: { type: 'string', default: '' }, // instead of all: '90', '80,90'
+    jobs: { type: 'string', default: String(availableParallelism()) },
+  },
 });
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const output = join(root, 'out/prebuilt');
@@ -24,37 +29,60 @@ const run = (command, ...args) => execFileSync(command, args, { cwd: root, stdio
 
 function build() {
   const folder = join(root, 'out/prebuilt-build');
-  run('cmake', '-S', '.', '-B', folder, '-DDIFFUSION_PREBUILT=ON', `-DDIFFUSION_CUDA=${options.cuda ? 'ON' : 'OFF'}`);
+  const architectures = options.arch
+    .split(',')
+    .filter(Boolean)
+    .map((architecture) => `${architecture}-real`);
+  const cuda = [`-DDIFFUSION_CUDA=${options.cuda ? 'ON' : 'OFF'}`, `-DCMAKE_CUDA_ARCHITECTURES=${architectures.join(';')}`];
+  run('cmake', '-S', '.', '-B', folder, '-DDIFFUSION_PREBUILT=ON', ...cuda);
   run('cmake', '--build', folder, '--parallel', options.jobs);
   return join(folder, 'Release');
 }
 
-/** Licence of a library, as the Debian package that it comes from states it. */
-function licence(library) {
-  const search = execFileSync('dpkg-query', ['--search', realpathSync(library)], { encoding: 'utf8' });
-  const [owner] = search.split(':');
-  return { owner, path: `/usr/share/doc/${owner}/copyright` };
+/** The Debian package that a library comes from, and where that states its licence. */
+function origin(library) {
+  const query = (...args) => execFileSync('dpkg-query', args, { encoding: 'utf8' });
+  const [owner] = query('--search', realpathSync(library)).split(':');
+  const field = (name) => query('--show', `--showformat=\${source:${name}}\n`, owner).split('\n')[0];
+  const source = `${field('Package')} ${field('Version')}`;
+  return { owner, source, path: `/usr/share/doc/${owner}/copyright` };
 }
 
-/** Assembles one package from native files and bundled libraries ([name, path] pairs). */
+/** Puts native files and bundled libraries ([name, path] pairs) into a package's folder and makes them run on older systems. */
+function place(folder, files, libraries) {
+  const own = files.map((path) => join(folder, basename(path)));
+  files.forEach((path, i) => {
+    copyFileSync(path, own[i]);
+    execFileSync('strip', ['--strip-unneeded', own[i]]);
+  });
+  const { system, cxx, others } = sharedLibraries([...files, ...libraries.map(([, path]) => path)]);
+  const paths = new Map([...system, ...cxx, ...others]);
+  for (const path of own) lowerVersions(path, paths);
+  const bundled = libraries.flatMap(([name, path]) => {
+    const copy = join(folder, name);
+    copyFileSync(path, copy);
+    if (name.startsWith('libdnnl')) return [copy, adaptOneDnn(copy, paths)];
+    lowerVersions(copy, paths);
+    return [copy];
+  });
+  const placed = [...own, ...bundled];
+  const missing = tooNew(placed);
+  if (missing.length > 0) throw new Error(`not for older systems:\n${missing.join('\n')}`);
+  const strayed = sharedLibraries(own).others.filter(([, path]) => dirname(path) !== folder);
+  if (strayed.length > 0) throw new Error(`not taken from the package: ${strayed.join(' ')}`);
+  return placed;
+}
+
+/** Assembles one package. */
 function assemble(suffix, description, files, libraries) {
   const name = `@diffusion-native/${platform}${suffix}`;
   const folder = join(output, basename(name));
   mkdirSync(folder, { recursive: true });
-  for (const path of files) {
-    copyFileSync(path, join(folder, basename(path)));
-    execFileSync('strip', ['--strip-unneeded', join(folder, basename(path))]);
-  }
-  const licences = [...new Map(libraries.map(([, path]) => licence(path)).map((found) => [found.owner, found])).values()];
-  for (const [library, path] of libraries) copyFileSync(path, join(folder, library));
-  for (const { owner, path } of licences) copyFileSync(path, join(folder, `LICENSE.${owner}`));
+  const all = place(folder, files, libraries);
+  const origins = [...new Map(libraries.map(([, path]) => origin(path)).map((found) => [found.owner, found])).values()];
+  for (const { owner, path } of origins) copyFileSync(path, join(folder, `LICENSE.${owner}`));
   copyFileSync(join(root, 'LICENSE'), join(folder, 'LICENSE'));
 
-  const placed = files.map((path) => join(folder, basename(path)));
-  const strayed = sharedLibraries(placed).others.filter(([, path]) => dirname(path) !== folder);
-  if (strayed.length > 0) throw new Error(`${name}: not taken from the package: ${strayed.join(' ')}`);
-
-  const all = [...files, ...libraries.map(([, path]) => path)];
   const needs = { glibc: newestNeeded('GLIBC', all), glibcxx: newestNeeded('GLIBCXX', all) };
   const { version, license, engines } = manifest;
   const licenses = libraries.length > 0 ? 'SEE LICENSE IN README.md' : license;
@@ -63,12 +91,14 @@ function assemble(suffix, description, files, libraries) {
     join(folder, 'package.json'),
     `${JSON.stringify({ name, version, description, license: licenses, ...fields }, null, 2)}\n`,
   );
-  const bundled = licences.map(({ owner }) => `- ${owner}: see LICENSE.${owner}`).join('\n');
+  const bundled = origins
+    .map(({ owner, source }) => `- ${owner}, of Debian's source package ${source}: see LICENSE.${owner}`)
+    .join('\n');
   const cxx = needs.glibcxx ? ` and libstdc++ with GLIBCXX_${needs.glibcxx} or later` : '';
   writeFileSync(
     join(folder, 'README.md'),
     `# ${name}\n\n${description}. An optional dependency of diffusion-native ${version}, which finds it by itself.\n\n` +
-      `Needs ${platform} with glibc ${needs.glibc} or later${cxx}.\n\nMIT licensed${bundled ? `, but for what is bundled:\n\n${bundled}` : '.'}\n`,
+      `Needs ${platform} with glibc ${needs.glibc} or later${cxx}.\n\nMIT licensed${bundled ? `, but for what is bundled, where the versions of symbols asked for were lowered:\n\n${bundled}` : '.'}\n`,
   );
   console.log(`${name}: ${all.length} files, needs glibc ${needs.glibc}${cxx}`);
   return { name, folder };
@@ -92,8 +122,9 @@ rmSync(output, { recursive: true, force: true });
 mkdirSync(output, { recursive: true });
 const release = build();
 const files = ['diffusion_native.node', 'libdiffusion_cpu.so'].map((file) => join(release, file));
+const bundled = sharedLibraries(files).others.filter(([name]) => /^lib(dnnl|gomp)\.so/.test(name));
 const packages = [
-  assemble('', 'Addon and CPU backend, with oneDNN', files, sharedLibraries(files).others),
+  assemble('', 'Addon and CPU backend, with oneDNN', files, bundled),
   ...(options.cuda ? [assemble('-cuda', 'CUDA backend', [join(release, 'libdiffusion_cuda.so')], [])] : []),
 ];
 assembleMain(packages.map(({ name }) => name));
