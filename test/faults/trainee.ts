@@ -27,8 +27,9 @@ export interface Trainee {
   errors(): string;
 }
 
-export function train(folder: string, last: number, every: number, flags: string[] = []): Trainee {
-  const child = spawn(process.execPath, [...flags, join(__dirname, 'trainee.cjs'), folder, String(last), String(every)]);
+export function train(folder: string, last: number, every: number, flags: string[] = [], env: NodeJS.ProcessEnv = {}): Trainee {
+  const program = [...flags, join(__dirname, 'trainee.cjs'), folder, String(last), String(every)];
+  const child = spawn(process.execPath, program, { env: { ...process.env, ...env } });
   const said: Said[] = [];
   let errors = '';
   child.stderr.on('data', (text) => {

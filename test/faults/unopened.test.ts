@@ -6,7 +6,9 @@ import { findNativeFile } from '../../lib/nativeFiles.js';
 
 const emulator = findNativeFile('libdiffusion_emulator.so');
 
-test.skipIf(emulator === null)('a device that could not be opened fails everything, what leaves a recording included', () => {
+const missing = emulator ? '' : ' (skipped: the emulator is not built)';
+
+test.skipIf(missing)(`a device that could not be opened fails everything, what leaves a recording included${missing}`, () => {
   const program = `
     const { addon, completion } = require(${JSON.stringify(join(__dirname, '..', '..', 'dist', 'native.js'))});
     const native = addon();
