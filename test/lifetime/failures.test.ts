@@ -32,7 +32,7 @@ eachDevice((id) => {
   });
 
   test('a rejection has the stack of the call that reads', async () => {
-    const y = failing(device.tensor(Int32Array.of(-1), [1]));
+    const y = failing(device.tensor(Int32Array.of(-2), [1]));
     const error = await y.read().catch((caught: Error) => caught);
     expect((error as Error).stack).toContain('failures.test');
   });
