@@ -20,18 +20,21 @@ export class Bf16Copy {
   }
 
   /**
-   * The copy as the original is now: rounded again if that was written since the last time. Inside a recording the rounding is
-   * part of it; a recording that finds the copy up to date sees to it before each run.
+   * The copy as the original is now: rounded again if that was written since the last time. A recording rounds by itself what it
+   * has written by itself; otherwise the copy is seen to before each of its runs, and rounded only where that is needed.
    */
   refreshed(): Tensor {
     const { device, shape, cell } = this.#original;
     this.#copy ??= device.outsideRecording(() => new Tensor(device, device.allocate(shape, 'bf16'), shape, 'bf16', cell));
+    const copy = this.#copy;
     device.notes?.copiesRead.add(this);
     if (this.#version !== cell.version) {
-      device.native.cast(this.#original.handle, this.#copy.handle);
+      const round = () => device.native.cast(this.#original.handle, copy.handle);
+      if (device.notes?.cellsWritten.has(cell)) round();
+      else device.outsideRecording(round);
       this.#version = cell.version;
     }
-    return this.#copy;
+    return copy;
   }
 
   /** `refreshed` where there is a copy, and the original still is. */

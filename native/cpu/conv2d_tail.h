@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/ops/conv2d.h"
+#include "cpu/conv2d_phases.h"
 #include "cpu/float_types.h"
 
 namespace diffusion::cpu::DIFFUSION_ISA {
@@ -23,27 +24,51 @@ inline void add_to_pixels(const Stream& stream, const float* shift, const float*
   });
 }
 
-// y = x + residual + shift over a tile of pixels and channels, and its sums where these are wanted.
-struct Tile {
-  int64_t pixels, channels, pitch;  // pitch: channels of a pixel
+// Where the sums of a sample's pixel lie, and where its result goes, in pixels.
+struct PlainOrder {
+  int64_t pixels;
+  int64_t sum(int64_t sample, int64_t pixel) const { return sample * pixels + pixel; }
+  int64_t result(int64_t sample, int64_t pixel) const { return sample * pixels + pixel; }
+};
 
-  template <bool kSummed, class T, class Residual>
-  void finish(const float* x, const Residual* residual, const float* shift, T* y, float* sums) const {
-    constexpr int64_t kMost = kChannels;
-    float added[kMost] = {}, sum[kMost] = {}, squares[kMost] = {};
+// Sums [4, N, H, W] by phases, results [N, 2H, 2W]; pixels count through the phases.
+struct PhaseOrder {
+  int64_t pixels, n, h, w;
+  int64_t sum(int64_t sample, int64_t pixel) const {
+    const int64_t area = h * w;
+    return (pixel / area * n + sample) * area + pixel % area;
+  }
+  int64_t result(int64_t sample, int64_t pixel) const {
+    const Phase phase(pixel / (h * w));
+    const int64_t at = pixel % (h * w);
+    return sample * pixels + (2 * (at / w) + phase.row) * 2 * w + 2 * (at % w) + phase.column;
+  }
+};
+
+// y = x + residual + shift over some pixels of a sample and some channels, and its sums where these are wanted.
+template <class Order>
+struct Tile {
+  const Order& order;
+  int64_t sample, first, pixels, channels, pitch;  // pitch: channels of a pixel
+
+  template <bool kSummed, class T>
+  void finish(const float* x, const T* residual, const float* shift, T* y, float* sums) const {
+    float added[kChannels] = {}, sum[kChannels] = {}, squares[kChannels] = {};
     if (shift) std::copy(shift, shift + channels, added);
-    for (int64_t pixel = 0; pixel < pixels; ++pixel, x += pitch, y += pitch) {
+    for (int64_t pixel = first; pixel < first + pixels; ++pixel) {
+      const float* const from = x + order.sum(sample, pixel) * pitch;
+      const int64_t at = order.result(sample, pixel) * pitch;
+      const T* const base = residual ? residual + at : nullptr;
+      T* const to = y + at;
 #pragma omp simd
       for (int64_t i = 0; i < channels; ++i) {
-        const float base = residual ? x[i] + widen(residual[i]) : x[i];
-        const float value = base + added[i];
+        const float value = (base ? from[i] + widen(base[i]) : from[i]) + added[i];
         if constexpr (kSummed) {
           sum[i] += value;
           squares[i] += value * value;
         }
-        y[i] = convert<T>(value);
+        to[i] = convert<T>(value);
       }
-      if (residual) residual += pitch;
     }
     if constexpr (kSummed)
       for (int64_t i = 0; i < channels; ++i) {
@@ -55,22 +80,23 @@ struct Tile {
   static constexpr int64_t kChannels = 64;
 };
 
-// y of the operation from the sums x [N, OH·OW, K], bias included; x may be y itself. Operands bf16.
-template <class T>
-void finish_sums(const Stream& stream, const Conv2d& op, int64_t pixels, const float* x) {
-  const int64_t n = op.y.shape[0], k = op.y.channels(), pieces = (pixels + kSumPixels - 1) / kSumPixels;
+// y of the operation from the sums x of its N·OH·OW pixels, bias included; in plain order x may be y itself.
+template <class T, class Order>
+void finish_sums(const Stream& stream, const Conv2d& op, const Order& order, const float* x) {
+  const int64_t n = op.y.shape[0], k = op.y.channels(), pieces = (order.pixels + kSumPixels - 1) / kSumPixels;
   parallel_for(stream, n * pieces, grain_of(kSumPixels * k), [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
       const int64_t sample = item / pieces, pixel = item % pieces * kSumPixels;
-      for (int64_t first = 0; first < k; first += Tile::kChannels) {
-        const Tile tile{std::min(kSumPixels, pixels - pixel), std::min(Tile::kChannels, k - first), k};
-        const int64_t at = (sample * pixels + pixel) * k + first;
-        const Bf16* const residual = op.residual ? op.residual.as<Bf16>() + at : nullptr;
+      const int64_t pixels = std::min(kSumPixels, order.pixels - pixel);
+      for (int64_t first = 0; first < k; first += Tile<Order>::kChannels) {
+        const Tile<Order> tile{order, sample, pixel, pixels, std::min(Tile<Order>::kChannels, k - first), k};
+        const T* const residual = op.residual ? op.residual.as<T>() + first : nullptr;
         const float* const shift = op.shift ? op.shift.f32() + sample * k + first : nullptr;
+        T* const y = op.y.as<T>() + first;
         if (op.sums)
-          tile.finish<true>(x + at, residual, shift, op.y.as<T>() + at, op.sums.f32() + (item * k + first) * 2);
+          tile.template finish<true>(x + first, residual, shift, y, op.sums.f32() + (item * k + first) * 2);
         else
-          tile.finish<false>(x + at, residual, shift, op.y.as<T>() + at, static_cast<float*>(nullptr));
+          tile.template finish<false>(x + first, residual, shift, y, static_cast<float*>(nullptr));
       }
     }
   });

@@ -44,7 +44,7 @@ void linear(Stream& stream, const Linear& op) {
   const bool apart = bf16 && op.residual;
   void* const y = apart ? stream.scratch.floats(kSums, static_cast<size_t>(op.y.size())) : op.y.data;
   stream.primitives->convolution(pointwise(op.x, c, k, apart ? Precision::bf16_to_f32 : precision_of(op.x)), op.x.data,
-                                 op.weight.data, op.bias.f32(), false, y);
+                                 {op.weight}, op.bias.f32(), false, y);
   if (op.residual)
     with_float(op.y.dtype, [&](auto type) {
       using T = decltype(type);
@@ -62,7 +62,7 @@ void linear_backward_data(Stream& stream, const LinearBackwardData& op) {
     matmul(stream, {op.dy.rows(), k, c, op.dy.f32(), k, 1, transposed, c, op.dx.f32(), c});
     return;
   }
-  stream.primitives->convolution_backward_data(pointwise(op.dx, c, k, precision_of(op.dx)), op.dy.data, op.weight.data,
+  stream.primitives->convolution_backward_data(pointwise(op.dx, c, k, precision_of(op.dx)), op.dy.data, {op.weight},
                                                op.dx.data);
 }
 

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/guard.h"
+#include "core/operation.h"
 #include "cpu/runtime/machine.h"
 #include "cpu/runtime/primitives.h"
 #include "cpu/runtime/stream.h"
@@ -110,9 +111,29 @@ void* reserve(int32_t, size_t bytes) {
   return start + before;
 }
 
-bool map(Stream*, void*, size_t, Failure*) { return true; }
+bool map(Stream* stream, void* address, size_t bytes, Failure*) {
+  stream->primitives->written(address, bytes);
+  return true;
+}
 
 void unreserve(int32_t, void* address, size_t bytes) { munmap(address, whole_pages(bytes)); }
+
+// Announces what an operation will write to those who keep copies of it.
+template <class Op>
+void announce_writes(Stream& stream, const Op& op) {
+  const auto announce = [&](auto member) {
+    using Operand = typename MemberOf<decltype(member)>::Type;
+    if constexpr (kWrites<Operand> || kIsState<Operand>)
+      if (op.*member) stream.primitives->written((op.*member).data, static_cast<size_t>((op.*member).bytes()));
+  };
+  std::apply([&](auto... members) { (announce(members), ...); }, Op::fields);
+}
+
+template <class Op>
+void execute(Stream& stream, void (*function)(Stream&, const Op&), const void* op) {
+  announce_writes(stream, *static_cast<const Op*>(op));
+  function(stream, *static_cast<const Op*>(op));
+}
 
 bool run(Stream* stream, OpId id, const void* op, Failure* failure) {
   static const OpTable& table = best_table();
@@ -120,7 +141,7 @@ bool run(Stream* stream, OpId id, const void* op, Failure* failure) {
     switch (id) {
 #define X(Op, function) \
   case OpId::Op:        \
-    return table.function(*stream, *static_cast<const Op*>(op));
+    return execute<Op>(*stream, table.function, op);
       DIFFUSION_OPS(X)
 #undef X
       case OpId::count:
@@ -130,7 +151,8 @@ bool run(Stream* stream, OpId id, const void* op, Failure* failure) {
   });
 }
 
-bool copy(Stream*, void* to, const void* from, size_t bytes, Failure*) {
+bool copy(Stream* stream, void* to, const void* from, size_t bytes, Failure*) {
+  stream->primitives->written(to, bytes);
   std::memcpy(to, from, bytes);
   return true;
 }

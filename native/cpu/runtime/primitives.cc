@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "cpu/runtime/onednn.h"
+#include "cpu/runtime/packed_weights.h"
 #include "cpu/runtime/stream.h"
 
 namespace diffusion::cpu {
@@ -48,6 +49,7 @@ struct Prepared {
 // A convolution and the reorder between the weight as given and as oneDNN wants it (absent where they are alike).
 struct Entry {
   Prepared convolution, reorder;
+  memory::desc weight;  // as the primitive reads it
   size_t packed_bytes = 0, scratchpad_bytes = 0;
   int64_t calls = 1;               // for the whole batch at once, or one an image
   int64_t x_step = 0, y_step = 0;  // bytes between images
@@ -70,9 +72,10 @@ void guarded(const char* what, Body&& body) {
 }  // namespace
 
 struct Primitives::Impl {
-  explicit Impl(Scratch& scratch) : scratch(scratch) {}
+  Impl(Scratch& scratch, const OpenOptions& options) : scratch(scratch), packed(options) {}
 
   Scratch& scratch;
+  PackedWeights packed;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   std::unordered_map<Key, Entry, KeyHash> entries;
@@ -142,6 +145,7 @@ struct Primitives::Impl {
     entry.convolution.add(DNNL_ARG_WEIGHTS, description.weights_desc(), engine);
     if (flags & kBias) entry.convolution.add(DNNL_ARG_BIAS, bias_desc(shape), engine);
     add_scratchpad(entry, description.scratchpad_desc());
+    entry.weight = description.weights_desc();
     const memory::desc given = hwio(shape, operand_type(shape.precision));
     if (description.weights_desc() != given)
       add_reorder(entry, given, description.weights_desc(), description.weights_desc(), false);
@@ -186,23 +190,23 @@ struct Primitives::Impl {
   }
 
   // Gives the primitive the weight in the layout that it reads.
-  void set_weight(Entry& entry, const void* weight) {
-    const void* source = weight;
-    if (entry.packed_bytes > 0) {
-      void* const packed = scratch.get(kPackedWeights, entry.packed_bytes);
-      reorder(entry, weight, packed);
-      source = packed;
-    }
-    entry.convolution.set(DNNL_ARG_WEIGHTS, source);
+  void set_weight(Entry& entry, const Weight& weight) {
+    const char* const begin = weight.operand.as<char>();
+    const auto plain = [&] { return weight.make ? weight.make() : weight.rows(); };
+    if (entry.packed_bytes == 0) return entry.convolution.set(DNNL_ARG_WEIGHTS, plain());
+    const auto place = packed.use({begin, begin + weight.operand.bytes(), weight.rows(), weight.form}, entry.weight);
+    void* const to = place.data != nullptr ? place.data : scratch.get(kPackedWeights, entry.packed_bytes);
+    if (!place.filled) reorder(entry, plain(), to);
+    entry.convolution.set(DNNL_ARG_WEIGHTS, to);
   }
 };
 
-Primitives::Primitives(Scratch& scratch) {
-  guarded("open", [&] { impl_ = std::make_unique<Impl>(scratch); });
+Primitives::Primitives(Scratch& scratch, const OpenOptions& options) {
+  guarded("open", [&] { impl_ = std::make_unique<Impl>(scratch, options); });
 }
 Primitives::~Primitives() = default;
 
-void Primitives::convolution(const Convolution& shape, const void* x, const void* weight, const float* bias,
+void Primitives::convolution(const Convolution& shape, const void* x, const Weight& weight, const float* bias,
                              bool accumulate, void* y) {
   guarded("convolution", [&] {
     Entry& entry = impl_->find(shape, kForward, (bias ? kBias : 0) | (accumulate ? kSum : 0));
@@ -212,7 +216,7 @@ void Primitives::convolution(const Convolution& shape, const void* x, const void
   });
 }
 
-void Primitives::convolution_backward_data(const Convolution& shape, const void* dy, const void* weight, void* dx) {
+void Primitives::convolution_backward_data(const Convolution& shape, const void* dy, const Weight& weight, void* dx) {
   guarded("convolution backward data", [&] {
     Entry& entry = impl_->find(shape, kBackwardData, 0);
     impl_->set_weight(entry, weight);
@@ -237,6 +241,8 @@ void Primitives::convolution_backward_weights(const Convolution& shape, const vo
       for (int64_t k = 0; k < shape.k; ++k) dbias[k] += bias[k];
   });
 }
+
+void Primitives::written(const void* address, size_t bytes) { impl_->packed.written(address, bytes); }
 
 bool gemm(char op_a, char op_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
           const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {

@@ -1,10 +1,13 @@
 // oneDNN as the operations see it: convolutions on plain NHWC activations with HWIO weights, and a matrix product.
-// Primitives are created once for each shape and kept; weights are reordered into the layout that oneDNN prefers
-// before each call, since training changes them between calls.
+// Primitives are created once for each shape and kept; weights are reordered into the layout that oneDNN prefers, and
+// that is kept while nobody writes them (packed_weights.h).
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+
+#include "core/backend.h"
 
 namespace diffusion::cpu {
 
@@ -25,19 +28,32 @@ struct Convolution {
   bool operator==(const Convolution&) const = default;
 };
 
+// A weight as an operation has it: rows of an operand, or something that is made of them when it is needed.
+struct Weight {
+  const View& operand;
+  int64_t offset = 0;  // bytes to the first of the rows
+  int64_t form = 0;    // tells what is made of the same rows apart
+  std::function<const void*()> make = nullptr;
+
+  const char* rows() const { return operand.as<char>() + offset; }
+};
+
 // Belongs to the executor thread, whose OpenMP team size must not change.
 class Primitives {
  public:
-  explicit Primitives(Scratch& scratch);
+  Primitives(Scratch& scratch, const OpenOptions& options);
   ~Primitives();
 
   // y [N, OH, OW, K] (+)= convolution of x [N, H, W, C] + bias [K]; bias may be null.
-  void convolution(const Convolution& shape, const void* x, const void* weight, const float* bias, bool accumulate,
+  void convolution(const Convolution& shape, const void* x, const Weight& weight, const float* bias, bool accumulate,
                    void* y);
-  void convolution_backward_data(const Convolution& shape, const void* dy, const void* weight, void* dx);
+  void convolution_backward_data(const Convolution& shape, const void* dy, const Weight& weight, void* dx);
   // dweight, dbias (+)= their gradients; dbias may be null.
   void convolution_backward_weights(const Convolution& shape, const void* x, const void* dy, float* dweight,
                                     float* dbias, bool accumulate);
+
+  // These bytes of device memory are about to change.
+  void written(const void* address, size_t bytes);
 
  private:
   struct Impl;

@@ -59,7 +59,7 @@ void yield_to_the_event_loop() {
 }  // namespace cpu
 
 Stream::Stream(const OpenOptions& options)
-    : threads(options.threads), scratch(options), primitives(std::make_unique<cpu::Primitives>(scratch)) {
+    : threads(options.threads), scratch(options), primitives(std::make_unique<cpu::Primitives>(scratch, options)) {
   cpu::yield_to_the_event_loop();
 }
 
