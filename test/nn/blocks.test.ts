@@ -1,98 +1,59 @@
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { engineShape, Parameter, type ParameterKind } from '../../lib/autograd/parameter.js';
+import { Parameter } from '../../lib/autograd/parameter.js';
 import { backward } from '../../lib/autograd/tape.js';
 import { OptionError } from '../../lib/errors.js';
 import { blocks, ops } from '../../lib/index.js';
 import { permute, type Tensor } from '../../lib/tensor.js';
 import { relL2 } from '../support/compare.js';
+import { conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
 import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+import { goldenPath, sharedGolden } from '../support/shared.js';
+import { type BlockCase, BlockParameters, runOf } from './blockCases.js';
 
-interface BlockCase {
-  id: string;
-  kwargs?: { groups?: number; eps?: number; heads?: number; norm_num_groups?: number; output_scale_factor?: number };
-  params: { name: string; shape: number[] }[];
-  float32_vs_float64_noise: { zero_gradient_tensors: string[] };
-}
+const folder = sharedGolden ? join(sharedGolden, 'blocks') : goldenPath('blocks');
+const cases = loadGoldenJson<{ cases: BlockCase[] }>(join(folder, 'blocks.json')).cases.filter((one) => runOf(one));
 
-/** A block's parameters by the names of its case, as pairs. */
-type Pairs = (name: string) => { weight: Parameter; bias: Parameter };
-
-const run: Record<string, (x: Parameter, time: Tensor | null, pair: Pairs, one: BlockCase) => Tensor> = {
-  resnet: (x, time, pair, { id, params, kwargs = {} }) =>
-    blocks.residual(
-      x,
-      {
-        norm1: pair('norm1'),
-        conv1: pair('conv1'),
-        timeProjection: pair('time_emb_proj'),
-        norm2: pair('norm2'),
-        conv2: pair('conv2'),
-        shortcut: params.some(({ name }) => name.startsWith('conv_shortcut')) ? pair('conv_shortcut') : null,
-      },
-      {
-        groups: kwargs.groups as number,
-        eps: kwargs.eps,
-        time,
-        timeEmbedding: id.endsWith('ss') ? 'scaleShift' : 'add',
-        outputScale: kwargs.output_scale_factor,
-      },
-    ),
-  attn: (x, _time, pair, { kwargs = {} }) =>
-    blocks.attention(
-      x,
-      { norm: pair('group_norm'), q: pair('to_q'), k: pair('to_k'), v: pair('to_v'), out: pair('to_out.0') },
-      { groups: kwargs.norm_num_groups as number, eps: kwargs.eps, heads: kwargs.heads, outputScale: Math.SQRT2 },
-    ),
-  down: (x, _time, pair, { id }) =>
-    id === 'down_conv_odd' ? blocks.down(x, pair('op')) : blocks.down(x, pair('conv'), { padding: id.endsWith('pad0') ? 0 : 1 }),
-  up: (x, _time, pair) => blocks.up(x, pair('conv')),
-};
-
-const { cases } = loadGoldenJson<{ cases: BlockCase[] }>('blocks/blocks.json');
-
-eachDevice((_id, open) => {
+eachDevice((id, open) => {
   test.each(cases)('$id: output and every gradient', async (one) => {
     const device = await open();
     const { usedBytes } = device.memory();
-    const tensors = await loadGolden('blocks/blocks.safetensors');
+    const tensors = await loadGolden(join(folder, 'blocks.safetensors'));
     const golden = (name: string) => tensors.get(`${one.id}/${name}`) as GoldenTensor;
-    const made: Parameter[] = [];
-    const parameter = (name: string, tensor: GoldenTensor, kind: ParameterKind) => {
-      const shape = engineShape(tensor.shape, kind);
-      const result = new Parameter(name, tensor.shape, kind, device.zeros(shape), device.zeros(shape));
-      result.write(tensor.values);
-      made.push(result);
-      return result;
-    };
+    const check = (quantity: string, error: number, tolerance: number) =>
+      conform({ file: 'blocks/blocks', id: one.id, device: id }, quantity, error, tolerance);
     const image = (name: string) => device.tensor(golden(name).values, golden(name).shape, { layout: 'nchw' });
 
     const shape = permute(golden('x').shape, [0, 2, 3, 1]);
     const x = new Parameter('x', shape, 'plain', image('x'), device.zeros(shape));
-    const temb = tensors.has(`${one.id}/temb`) ? parameter('temb', golden('temb'), 'plain') : null;
-    const kinds: Record<number, ParameterKind> = { 1: 'plain', 2: 'linear', 4: 'conv' };
-    const weights = new Map(
-      one.params.map(({ name, shape }) => [name, parameter(name, golden(`param/${name}`), kinds[shape.length] as ParameterKind)]),
-    );
-    const pair: Pairs = (name) => ({
-      weight: weights.get(`${name}.weight`) as Parameter,
-      bias: weights.get(`${name}.bias`) as Parameter,
-    });
-    const block = Object.keys(run).find((name) => one.id.includes(name)) as string;
+    const parameters = new BlockParameters(device, golden);
+    const timeName = ['emb', 'temb'].find((name) => tensors.has(`${one.id}/${name}`));
+    // A parameter [N, D] as it is: its rows are samples, not outputs.
+    const time = timeName
+      ? new Parameter(
+          timeName,
+          golden(timeName).shape,
+          'plain',
+          device.tensor(golden(timeName).values, golden(timeName).shape),
+          device.zeros(golden(timeName).shape),
+        )
+      : null;
     const { out, loss } = device.scope(() => {
-      const out = run[block]?.(x, temb && ops.silu(temb), pair, one) as Tensor;
+      const out = runOf(one)?.(x, time && ops.silu(time), parameters, one) as Tensor;
       return { out, loss: ops.scale(ops.mean(ops.mul(out, image('grad_out'))), out.size) };
     });
-    expect(relL2((await out.read({ layout: 'nchw' })) as Float32Array, golden('out').values)).toBeLessThan(1e-5);
+    check('output, relative L2', relL2((await out.read({ layout: 'nchw' })) as Float32Array, golden('out').values), 1e-5);
     backward(loss);
     const gradX = (await x.grad.read({ layout: 'nchw' })) as Float32Array;
-    expect(relL2(gradX, golden('grad_x').values)).toBeLessThan(2e-5);
-    if (temb) expect(relL2(await temb.readGrad(), golden('grad_temb').values)).toBeLessThan(2e-5);
-    for (const [name, weight] of weights)
+    check('gradient of x, relative L2', relL2(gradX, golden('grad_x').values), 2e-5);
+    if (time) check('gradient of the time, relative L2', relL2(await time.readGrad(), golden(`grad_${timeName}`).values), 2e-5);
+    for await (const [name, gradient] of parameters.gradients())
       if (!one.float32_vs_float64_noise.zero_gradient_tensors.includes(name))
-        expect(relL2(await weight.readGrad(), golden(`grad_param/${name}`).values), name).toBeLessThan(2e-5);
+        check(`gradient of ${name}, relative L2`, relL2(gradient, golden(`grad_param/${name}`).values), 2e-5);
 
-    for (const tensor of [out, loss, ...[x, ...made].flatMap(({ value, grad }) => [value, grad])]) tensor.dispose();
+    const made = [x, ...(time ? [time] : []), ...parameters.made.values()];
+    for (const tensor of [out, loss, ...made.flatMap(({ value, grad }) => [value, grad])]) tensor.dispose();
     expect(device.memory().usedBytes).toBe(usedBytes);
   });
 
@@ -116,6 +77,9 @@ eachDevice((_id, open) => {
     );
     expect(() => blocks.residual(x, weights, { groups: 2, time: random(2, 8) })).toThrow(/come together/);
     expect(() => blocks.residual(x, weights, { groups: 2, timeEmbedding: 'mul' as never })).toThrow(/'add' or 'scaleShift'/);
+    expect(() => blocks.residual(x, weights, { groups: 2, skip, resample: 'up' })).toThrow(/does not go with a skip/);
+    expect(() => blocks.residual(x, weights, { groups: 2, resample: 'half' as never })).toThrow(/'down', 'up' or null/);
+    expect(() => blocks.down(x, null, { padding: 1 })).toThrow(/does not go without weights/);
   });
 
   test('wrong weights and options', async () => {

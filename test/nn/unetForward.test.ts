@@ -35,6 +35,12 @@ eachDevice((_id, open) => {
     ['scale and shift, heads', { timeEmbedding: 'scaleShift', heads: 2, attentionResolutions: [8, 4] }, [6, 10]],
     ['a channel a group', { baseChannels: 6, groups: 6, channelMults: [1, 1], headChannels: 3 }, [4, 6]],
     ['classes and dropout', { numClasses: 3, dropout: 0.3 }, [8, 8], [2, 0]],
+    ['resampling in residual blocks', { resample: 'resBlock', timeEmbedding: 'scaleShift', dropout: 0.1 }, [4, 12]],
+    ['pooling, odd channels, no middle', { resample: 'pool', baseChannels: 7, groups: 7, midBlock: false }, [6, 4]],
+    ['a middle without attention or norm', { midAttention: false, midBlockScaleFactor: 1.5, centerInputSample: true }, [8, 8]],
+    ['attention in the middle without norm', { timeEmbedding: 'scaleShift', attnNormGroups: null, downsamplePadding: 0 }, [8, 8]],
+    ['steps like Ho et al.', { flipSinToCos: false, freqShift: 1, timeEmbeddingDim: 20, baseChannels: 6, groups: 2 }, [4, 4]],
+    ['labels like steps', { classEmbedType: 'timestep' }, [8, 8], [2, 0.5]],
     ['fractions of channels, three levels', { channelMults: [1, 0.5, 3], resBlocks: 1, inChannels: 2 }, [12, 4]],
   ];
   test.each(shapes)('%s: gradients agree with differences', async (_name, options, size, labels) => {

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, test } from 'vitest';
 import { Parameter, type ParameterKind } from '../../lib/autograd/parameter.js';
 import { backward } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { maxAbs, maxRelative, relL2 } from '../support/compare.js';
+import { conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
 import { type GoldenTensor, loadGolden } from '../support/golden.js';
 import { sharedGolden } from '../support/shared.js';
@@ -43,7 +44,7 @@ const images: Record<string, Case> = {
     parameters: { '0.weight': 'plain', '0.bias': 'plain' },
     run: (x, p) => ops.groupNorm(x, p['0.weight'] as Parameter, p['0.bias'] as Parameter, { groups: 32, silu: true }),
   },
-  op_down_avgpool: { run: (x) => ops.downsample(x) },
+  op_down_avgpool: { run: (x) => ops.avgPool2d(x, 2) },
   op_up_nearest: { run: (x) => ops.upsample(x) },
 };
 
@@ -74,6 +75,8 @@ function splitQkv({ shape, values }: GoldenTensor, heads: number, interleaved: b
 
 describe.skipIf(sharedGolden === null)('operations against the original libraries', () => {
   let golden: Map<string, GoldenTensor>;
+  const check = (device: string, name: string, quantity: string, error: number, tolerance: number): void =>
+    conform({ file: 'blocks/blocks', id: name, device }, quantity, error, tolerance);
   const tensor = (name: string): GoldenTensor => golden.get(name) as GoldenTensor;
   beforeAll(async () => {
     golden = await loadGolden(join(sharedGolden as string, 'blocks', 'blocks.safetensors'));
@@ -92,11 +95,15 @@ describe.skipIf(sharedGolden === null)('operations against the original librarie
       const value = given('x');
       const x = new Parameter('x', value.shape, 'plain', value, device.zeros(value.shape));
       const y = run(x.value, parameters);
-      expect(relL2(await y.read({ layout: 'nchw' }), tensor(`${name}/out`).values)).toBeLessThan(1e-5);
+      const out = relL2(await y.read({ layout: 'nchw' }), tensor(`${name}/out`).values);
+      check(id, name, 'output, relative L2', out, 1e-5);
       backward(ops.scale(ops.mean(ops.mul(y, given('grad_out'))), y.size));
-      expect(relL2(await x.grad.read({ layout: 'nchw' }), tensor(`${name}/grad_x`).values)).toBeLessThan(2e-5);
-      for (const [key, one] of Object.entries(parameters))
-        expect(relL2(await one.readGrad(), tensor(`${name}/grad_param/${key}`).values), key).toBeLessThan(2e-5);
+      const gradient = relL2(await x.grad.read({ layout: 'nchw' }), tensor(`${name}/grad_x`).values);
+      check(id, name, 'gradient of x, relative L2', gradient, 2e-5);
+      for (const [key, one] of Object.entries(parameters)) {
+        const error = relL2(await one.readGrad(), tensor(`${name}/grad_param/${key}`).values);
+        check(id, name, `gradient of ${key}, relative L2`, error, 2e-5);
+      }
     });
 
     test.each(embeddings)(`%s on ${id}`, async (name, dim, options) => {
@@ -106,7 +113,7 @@ describe.skipIf(sharedGolden === null)('operations against the original librarie
       const out = tensor(`${name}/out`).values;
       for (const [n, t] of values.entries()) {
         const row = [n * dim, (n + 1) * dim] as const;
-        expect(maxAbs(y.slice(...row), out.slice(...row)), `t = ${t}`).toBeLessThan(t <= 10 ? 1e-6 : 1e-4);
+        check(id, name, `row of t = ${t}, max abs`, maxAbs(y.slice(...row), out.slice(...row)), t <= 10 ? 1e-6 : 1e-4);
       }
     });
 
@@ -119,14 +126,14 @@ describe.skipIf(sharedGolden === null)('operations against the original librarie
       const [n, l, c] = [2, 9, 32];
       const [q, k, v] = qkv.map((values) => device.tensor(values, [n, l, c])) as [Tensor, Tensor, Tensor];
       const y = await ops.reshape(ops.attention(q, k, v, { heads: 4 }), [n, 1, l, c]).read({ layout: 'nchw' }); // [N, C, L]
-      expect(relL2(y, tensor(`${name}/out`).values)).toBeLessThan(1e-5);
+      check(id, name, 'output, relative L2', relL2(y, tensor(`${name}/out`).values), 1e-5);
     });
 
     test(`op_silu on ${id}`, async () => {
       const device = await open();
       const { shape, values } = tensor('op_silu/x');
       const y = await ops.silu(device.tensor(values, shape)).read();
-      expect(maxRelative(y, tensor('op_silu/out').values)).toBeLessThan(1e-5);
+      check(id, 'op_silu', 'output, max relative', maxRelative(y, tensor('op_silu/out').values), 1e-5);
     });
   });
 });
