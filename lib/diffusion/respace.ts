@@ -61,7 +61,7 @@ export function selectTimesteps(T: number, respacing: Respacing): number[] {
 }
 
 /** Nearest integer, halves to the even one: the rounding of Python and numpy. */
-function roundHalfEven(x: number): number {
+export function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   const rest = x - floor;
   return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;

@@ -1,39 +1,27 @@
-import * as v from 'valibot';
 import { betasOfAlphaBar } from '../diffusion/betas.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
-import type { FixedVariance, Prediction } from '../diffusion/tables.js';
+import { type FixedVariance, isLearned, type Prediction, type Variance } from '../diffusion/tables.js';
 import { FileFormatError, OptionError } from '../errors.js';
-import { boolean, integer, number, oneOf, parseOptions, positive, show } from '../options.js';
+import { show } from '../options.js';
+import { type SchedulerKeys, schedulerKeys } from './schedulerKeys.js';
 
 /** The diffusion process that a scheduler of diffusers describes, in the words of `GaussianDiffusion`. */
 export interface SchedulerProcess {
   schedule: NoiseSchedule;
   prediction: Prediction;
-  variance: FixedVariance;
+  variance: Variance;
   clipDenoised: boolean;
 }
 
 const predictions = { epsilon: 'epsilon', sample: 'sample', v_prediction: 'v' } as const;
 const variances = {
   fixed_small: 'fixedSmall',
-  fixed_large: 'fixedLarge',
   fixed_small_log: 'fixedSmall',
+  fixed_large: 'fixedLarge',
+  fixed_large_log: 'fixedLarge',
+  learned: 'learned',
+  learned_range: 'learnedRange',
 } as const;
-const keysOf = <T extends object>(table: T) => oneOf(...(Object.keys(table) as [keyof T & string]));
-
-const schema = v.object({
-  num_train_timesteps: v.optional(integer(1), 1000),
-  beta_start: v.optional(positive()),
-  beta_end: v.optional(positive()),
-  beta_schedule: v.optional(oneOf('linear', 'scaled_linear', 'squaredcos_cap_v2', 'sigmoid', 'laplace', 'exp'), 'linear'),
-  trained_betas: v.optional(v.nullable(v.array(number(), 'an array of numbers or null')), null),
-  rescale_betas_zero_snr: v.optional(boolean(), false),
-  prediction_type: v.optional(keysOf(predictions), 'epsilon'),
-  variance_type: v.optional(v.nullable(keysOf(variances)), null),
-  clip_sample: v.optional(boolean()),
-  clip_sample_range: v.optional(v.literal(1, '1'), 1),
-  thresholding: v.optional(v.literal(false, 'false'), false),
-});
 
 /**
  * The process of any scheduler's configuration: betas, what the model predicts, variance, clipping. What says how to sample
@@ -41,27 +29,37 @@ const schema = v.object({
  * @param source the quoted path, for messages
  * @throws FileFormatError naming the key and the value.
  */
-export function processOf(config: unknown, source: string): SchedulerProcess {
-  const { _class_name: className = 'DDPMScheduler' } = (config ?? {}) as { _class_name?: unknown };
+export function processOf(config: unknown, source: string): SchedulerProcess & { variance: FixedVariance } {
   try {
-    const keys = parseOptions(source, schema, config);
-    const clips = className === 'DDPMScheduler' || className === 'DDIMScheduler'; // the others' class has no clip_sample, or not by default
-    return {
-      schedule: scheduleOf(keys, className === 'HeunDiscreteScheduler' ? [0.00085, 0.012] : [1e-4, 0.02]),
-      prediction: predictions[keys.prediction_type],
-      variance: variances[keys.variance_type ?? 'fixed_small'],
-      clipDenoised: keys.clip_sample ?? clips,
-    };
+    const keys = schedulerKeys(source, config);
+    if (keys.clip_sample && keys.clip_sample_range !== 1)
+      throw new OptionError(
+        `${source}: key 'clip_sample_range' must be 1 for a process, got ${keys.clip_sample_range}; Sampler.fromDiffusers takes others`,
+      );
+    if (keys.thresholding) throw new OptionError(`${source}: key 'thresholding' must be false, got true`);
+    const { variance, ...process } = processOfKeys(keys);
+    if (isLearned(variance))
+      throw new OptionError(`${source}: key 'variance_type' must be a fixed one, got '${keys.variance_type}'`);
+    return { ...process, variance };
   } catch (cause) {
     if (!(cause instanceof OptionError)) throw cause;
-    const message = cause.message.replace(': option ', ': key ');
+    const { message } = cause;
     throw new FileFormatError(message.startsWith(source) ? message : `${source}: ${message}`, { cause });
   }
 }
 
-function scheduleOf(keys: v.InferOutput<typeof schema>, defaults: readonly [number, number]): NoiseSchedule {
-  const timesteps = keys.num_train_timesteps;
-  const [betaStart, betaEnd] = [keys.beta_start ?? defaults[0], keys.beta_end ?? defaults[1]];
+/** The same of a checked configuration, but for `clip_sample_range`. Throws OptionError for betas that are no schedule. */
+export function processOfKeys(keys: SchedulerKeys): SchedulerProcess {
+  return {
+    schedule: scheduleOf(keys),
+    prediction: keys.prediction_type,
+    variance: variances[keys.variance_type],
+    clipDenoised: keys.clip_sample,
+  };
+}
+
+function scheduleOf(keys: SchedulerKeys): NoiseSchedule {
+  const { num_train_timesteps: timesteps, beta_start: betaStart, beta_end: betaEnd } = keys;
   const make = {
     linear: () => NoiseSchedule.linear({ timesteps, betaStart, betaEnd }),
     scaled_linear: () => NoiseSchedule.scaledLinear({ timesteps, betaStart, betaEnd }),
@@ -84,12 +82,11 @@ function laplace(u: number): number {
  * The scheduler_config.json of a DDPMScheduler for this process.
  * @throws OptionError for a respaced schedule: diffusers has no such thing; save the schedule that was respaced.
  */
-export function schedulerConfigOf(owner: string, { schedule, prediction, variance, clipDenoised }: SchedulerProcess): object {
+export function schedulerConfigOf(owner: string, process: SchedulerProcess): object {
+  const { schedule, prediction, variance, clipDenoised } = process;
   const { kind, options, zeroTerminalSnr = false, respacing } = schedule.toJSON();
   if (respacing)
     throw new OptionError(`${owner}: option 'schedule' must be one that has not been respaced, got respacing ${show(respacing)}`);
-  if (prediction === 'previous')
-    throw new OptionError(`${owner}: option 'prediction' must be one of 'epsilon', 'sample', 'v' for diffusers, got 'previous'`);
   const { timesteps, betaStart = 1e-4, betaEnd = 0.02, rescaled, s, maxBeta } = options as Record<string, number>;
   const scale = rescaled ? 1000 / (timesteps as number) : 1;
   const named = {
@@ -100,8 +97,11 @@ export function schedulerConfigOf(owner: string, { schedule, prediction, varianc
     lucidrainsSigmoid: null,
     betas: null,
   }[kind];
-  const nameOf = <T extends string>(table: Record<string, T>, value: T) =>
-    Object.keys(table).find((name) => table[name] === value) as string;
+  if (prediction === 'previous')
+    throw new OptionError(
+      `${owner}: option 'prediction' must be one of 'epsilon', 'sample', 'v', got 'previous', which diffusers does not have`,
+    );
+  const nameOf = (table: Record<string, string>, value: string) => Object.keys(table).find((name) => table[name] === value);
   return {
     _class_name: 'DDPMScheduler',
     num_train_timesteps: schedule.length,

@@ -1,43 +1,105 @@
-import type { NoiseSchedule } from '../diffusion/schedule.js';
-import { noiseColumn, type Prediction, reverseColumns, reverseTable, type Variance } from '../diffusion/tables.js';
-import { OptionError } from '../errors.js';
+import type { VarianceKind } from '../diffusion/kernels.js';
+import { type Variance, varianceKind } from '../diffusion/tables.js';
 import type { SamplerOptions } from './options.js';
+import { packRows, type Solution } from './solvers/solution.js';
 
-/** The steps of a sampler, from high noise to low, and the rows of coefficients behind them. */
+/** The evaluations of a sampler, from high noise to low, and the coefficients of the step after each. */
 export interface SamplerPlan {
+  /** x_0 is clipped to [-clip, clip]; 0: not at all. */
+  readonly clip: number;
   /** Model evaluations. */
   readonly total: number;
-  /** The kept steps; rows of `table` are its steps. */
-  readonly schedule: NoiseSchedule;
-  /** Rows as `reverseTable` makes them. */
+  /** The original step of each; fractions lie between two steps. */
+  readonly timesteps: Int32Array | Float32Array;
+  /** What the model is given: the same, or scaled. */
+  readonly modelTimesteps: Int32Array | Float32Array;
+  /** Rows of `reverseStep`, one an evaluation. */
   readonly table: Float64Array;
-  /** Row of the k-th evaluation. */
-  row(k: number): number;
+  /** The same for an x_0 in place of the model's output. */
+  readonly denoised: Float64Array;
+  /** Rows (factor, 0) of x for the model; null: x itself. */
+  readonly inputs: Float64Array | null;
+  /** Rows (1, factor) of x and the noise added before a step; null: none. */
+  readonly churn: { rows: Float64Array; before: 'model' | 'step' } | null;
+  /** Rows like those of `table` that give x_0, where those give ε; null where they give x_0. */
+  readonly predictions: Float64Array | null;
+  /** Earlier predictions that the steps use. */
+  readonly history: 0 | 1 | 2;
+  /** Standard deviation of the first x. */
+  readonly initialScale: number;
+  /** σ of each step's start, and of the end; null for methods that do not have them. */
+  readonly sigmas: Float64Array | null;
+  /** What the model puts out besides its prediction: where that is learned, as many channels again. */
+  readonly modelVariance: Variance;
+  /** Where the variance of a step comes from. */
+  readonly variance: VarianceKind;
   /** Which draw the k-th evaluation makes, counted from 0, or null where it adds no noise. */
   draw(k: number): number | null;
   /** How many draws there are in all. */
   readonly draws: number;
 }
 
-const ddimSteps = 100;
+/** What a plan needs to know besides the solution. */
+export interface PlanContext {
+  /** Bound of x_0; 0: none. */
+  clip: number;
+  /** Named in errors. */
+  owner: string;
+  /** The original step of a solution's. */
+  originalTimestep: (t: number) => number;
+  /** What the model is given for an original step. */
+  modelTimestep: (t: number) => number;
+  /** That of the process. */
+  variance: Variance;
+  /** Whether steps use the process's variance. */
+  ancestral: boolean;
+  /** Whether the model's steps are always given as f32, being fractions in general. */
+  fractions: boolean;
+}
 
-/** Throws OptionError when the schedule has too few steps or an option does not go with the method. */
-export function planSampler(
-  schedule: NoiseSchedule,
-  { prediction, variance }: { prediction: Prediction; variance: Variance },
-  { method, steps, eta, spacing }: Required<Pick<SamplerOptions, 'method' | 'eta' | 'spacing'>> & Pick<SamplerOptions, 'steps'>,
-): SamplerPlan {
-  if (eta !== 0 && method !== 'ddim')
-    throw new OptionError(`new Sampler: option 'eta' goes only with method 'ddim', got '${method}'`);
-  const total = steps ?? (method === 'ddpm' ? schedule.length : Math.min(ddimSteps, schedule.length));
-  if (total > schedule.length)
-    throw new OptionError(
-      `new Sampler: option 'steps' must be at most ${schedule.length}, the length of the schedule, got ${total}`,
-    );
-  const kept = schedule.respace(spacing === 'article' ? total : { steps: total, spacing });
-  const table = reverseTable(kept, { prediction, variance, kind: method, eta });
-  const row = (k: number) => total - 1 - k;
+/** Throws OptionError when a coefficient is not finite. */
+export function planOf(solution: Solution, context: PlanContext): SamplerPlan {
+  const { originalTimestep, modelTimestep, variance, ancestral, fractions, owner, clip } = context;
+  const { rows, churn, predictions, inputScales } = solution;
+  const original = solution.timesteps.map(originalTimestep);
   let draws = 0;
-  const drawOf = Array.from({ length: total }, (_, k) => (table[row(k) * reverseColumns + noiseColumn] === 0 ? null : draws++));
-  return { total, schedule: kept, table, row, draw: (k) => drawOf[k] ?? null, draws };
+  const drawOf = rows.map(({ d = 0 }, k) => (d === 0 && !churn?.factors[k] ? null : draws++));
+  return {
+    clip,
+    total: rows.length,
+    timesteps: listOf(original, fractions),
+    modelTimesteps: listOf(original.map(modelTimestep), fractions || modelTimestep(1) !== 1),
+    table: packRows(owner, rows),
+    inputs: inputScales ? pairs(inputScales, (scale) => [scale, 0]) : null,
+    churn: churn ? { rows: pairs(churn.factors, (factor) => [1, factor]), before: churn.before } : null,
+    predictions: predictions ? packRows(owner, predictions) : null,
+    denoised: packRows(
+      owner,
+      rows.map((row) => ({ ...row, px: 0, pm: 1 })),
+    ),
+    history: solution.history ?? 0,
+    initialScale: solution.initialScale ?? 1,
+    sigmas: solution.sigmas ? Float64Array.from(solution.sigmas) : null,
+    modelVariance: variance,
+    variance: ancestral ? varianceKind(variance) : 'fixed',
+    draw: (k) => drawOf[k] ?? null,
+    draws,
+  };
+}
+
+/** i32 where every value is whole, unless fractions are to be expected. */
+function listOf(values: readonly number[], fractions: boolean): Int32Array | Float32Array {
+  return !fractions && values.every(Number.isInteger) ? Int32Array.from(values) : Float32Array.from(values);
+}
+
+function pairs<T>(values: readonly T[], pair: (value: T) => readonly [number, number]): Float64Array {
+  return Float64Array.from(values.flatMap((value) => pair(value)));
+}
+
+/** A plan in place of the options of a sampler. */
+export class MadePlan {
+  constructor(
+    readonly plan: SamplerPlan,
+    readonly shape: SamplerOptions['shape'],
+  ) {}
 }

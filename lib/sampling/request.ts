@@ -20,6 +20,7 @@ export interface SampleRequest {
   shape: readonly number[];
   seed: number | Tensor | undefined;
   labels: Labels | undefined;
+  guidance: number;
   initial: Tensor | undefined;
   noises: readonly Tensor[] | undefined;
   signal: AbortSignal | undefined;
@@ -42,8 +43,9 @@ export function checkRequest(
 ): SampleRequest {
   const given = parseOptions(operation, operation === 'sample' ? sampleSchema : stepsSchema, options) as SampleOptions & {
     first: number;
+    guidance: number;
   };
-  const { first, seed, labels, signal } = given;
+  const { first, seed, labels, guidance, signal } = given;
   checkSeed(operation, device, seed);
   const initial = given.initial === undefined ? undefined : tensorOn(device, operation, "option 'initial'", given.initial);
   if (initial && initial.shape.length !== 4)
@@ -66,8 +68,10 @@ export function checkRequest(
       `${operation}: option 'noises' must hold ${plan.draws} tensors, one for each draw, got ${noises.length}`,
     );
   checkLabels(operation, device, model, labels, count);
+  if (guidance !== 1 && labels === undefined)
+    throw new OptionError(`${operation}: option 'guidance' needs option 'labels': it is guided away from no class`);
   const batchSize = operation === 'steps' ? count : Math.min(count, given.batchSize ?? largestDefaultBatch);
-  return { operation, count, first, batchSize, shape: own, seed, labels, initial, noises, signal };
+  return { operation, count, first, batchSize, shape: own, seed, labels, guidance, initial, noises, signal };
 }
 
 /** Handles of one's own to the tensors of a request, so that their owner may dispose them at once. */

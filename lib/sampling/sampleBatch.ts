@@ -1,27 +1,10 @@
-import type { Device } from '../device.js';
-import { enqueueReverseStep, type VarianceKind } from '../diffusion/kernels.js';
-import { callModel, isPromise, type Model, releaseOutput } from '../diffusion/model.js';
-import type { Variance } from '../diffusion/tables.js';
+import { callModel, isPromise, releaseOutput } from '../diffusion/model.js';
 import type { Program } from '../program.js';
 import { streams } from '../random.js';
 import type { Tensor } from '../tensor.js';
+import { advance, churn, type StepInputs, type StepState } from './advance.js';
+import type { SamplerPlan } from './plan.js';
 import type { SeedState } from './seeds.js';
-
-/** What a step of a sampler reads, besides the batch. */
-export interface StepInputs {
-  device: Device;
-  model: Model;
-  /** Rows of `reverseStep`, [S, 13]. */
-  table: Tensor;
-  /** What the model is given at each row, [S]. */
-  timesteps: Tensor;
-  /** Clip x_0 to [-clip, clip]; 0: not at all. */
-  clip: number;
-  /** Of the process: where it is learned the output has twice the channels. */
-  variance: Variance;
-  /** How the noise of a step is scaled. */
-  varianceKind: VarianceKind;
-}
 
 /** Tensors of all samples, of which a batch takes its part. */
 export interface SampleSources {
@@ -39,59 +22,75 @@ export class SampleBatch {
   readonly predXStart: Tensor;
   readonly size: number;
   readonly #inputs: StepInputs;
+  readonly #state: StepState;
+  /** A row for each image that the model sees: twice the samples with guidance. */
   readonly #rows: Tensor;
-  readonly #state: Tensor;
   readonly #labels: Tensor | null;
-  readonly #noise: Tensor | null;
+  /** What the model sees, where it is not x itself. */
+  readonly #seen: Tensor | null;
+  readonly #owned: Tensor[] = [];
   #program: Program | null = null;
 
   constructor(inputs: StepInputs, shape: readonly number[], sources: SampleSources) {
-    const { device } = inputs;
+    const { device, guidance, plan } = inputs;
     this.#inputs = inputs;
     this.size = shape[0] as number;
-    const owned: Tensor[] = [];
-    const make = (shape: readonly number[], dtype?: 'i32') => {
-      const tensor = device.zeros(shape, { dtype: dtype ?? 'f32' });
-      owned.push(tensor);
+    const seen = guidance === 1 ? this.size : 2 * this.size;
+    const make = (shape: readonly number[], dtype: 'f32' | 'i32' = 'f32') => {
+      const tensor = device.zeros(shape, { dtype });
+      this.#owned.push(tensor);
       return tensor;
     };
     try {
       this.x = make(shape);
       this.predXStart = make(shape);
-      this.#rows = make([this.size], 'i32');
-      this.#state = make([4], 'i32');
-      this.#labels = sources.labels && make([this.size], 'i32');
-      this.#noise = sources.noises && make(shape);
+      this.#rows = make([seen], 'i32');
+      this.#labels = sources.labels && make([seen], 'i32');
+      this.#seen = plan.inputs || seen > this.size ? make([seen, ...shape.slice(1)]) : null;
+      const rows = this.#rows.alias([this.size]);
+      this.#owned.push(rows);
+      this.#state = {
+        x: this.x,
+        predXStart: this.predXStart,
+        rows,
+        seed: make([4], 'i32'),
+        noise: sources.noises || plan.churn ? make(shape) : null,
+        given: sources.noises !== null,
+        history: Array.from({ length: historyOf(plan) }, () => make(shape)),
+      };
+      if (seen > this.size) this.#labels?.write(new Int32Array(seen).fill(-1)); // those of samples are copied over the first half
     } catch (error) {
-      for (const tensor of owned) tensor.dispose();
+      this.dispose();
       throw error;
     }
   }
 
   /** x_T and labels of samples `offset` … of all; what lies beyond the last sample is padding. */
   begin(seed: SeedState, first: number, offset: number, { initial, labels }: SampleSources): void {
-    if (labels && this.#labels) copyRows(labels, offset, this.#labels, 0);
-    if (initial) copyRows(initial, offset, this.x, 0);
-    else {
-      this.#writeState(seed, 0, first + offset);
-      this.#inputs.device.native.randomNormal(this.x.handle, this.#state.handle, 0, streams.initialSample, 0, 0);
-      this.x.cell.version++;
+    const { device, plan } = this.#inputs;
+    if (labels && this.#labels) {
+      using own = this.#labels.alias([this.size]);
+      copyRows(labels, offset, own, 0);
     }
+    if (initial) {
+      copyRows(initial, offset, this.x, 0);
+      return;
+    }
+    this.#writeSeed(seed, 0, first + offset);
+    device.native.randomNormal(this.x.handle, this.#state.seed.handle, 0, streams.initialSample, 0, 0);
+    if (plan.initialScale !== 1) device.native.scale(this.x.handle, this.x.handle, plan.initialScale, 0);
+    this.x.cell.version++;
   }
 
-  /** Enqueues evaluation `k`, with row `row`; a promise where the model is an async function. */
-  step(
-    seed: SeedState,
-    first: number,
-    offset: number,
-    { k, row, noise }: { k: number; row: number; noise: Tensor | null },
-  ): PromiseLike<void> | undefined {
-    this.#rows.write(new Int32Array(this.size).fill(row));
-    this.#writeState(seed, k, first + offset);
-    if (noise && this.#noise) copyRows(noise, offset, this.#noise, 0);
+  /** Enqueues evaluation `k`; a promise where the model is an async function. */
+  step(seed: SeedState, first: number, offset: number, k: number, noise: Tensor | null): PromiseLike<void> | undefined {
+    this.#rows.write(new Int32Array(this.#rows.size).fill(k));
+    this.#writeSeed(seed, k, first + offset);
+    if (noise && this.#state.noise) copyRows(noise, offset, this.#state.noise, 0);
     this.x.cell.version++;
-    const { device, model } = this.#inputs;
-    if (typeof model === 'function') return this.#enqueue();
+    const { device, model, denoisedFn } = this.#inputs;
+    // What a function does beside its operations is not recorded.
+    if (typeof model === 'function' || denoisedFn) return this.#enqueue();
     if (this.#program) {
       this.#program.run();
       return undefined;
@@ -101,42 +100,61 @@ export class SampleBatch {
     return undefined;
   }
 
-  /** One model evaluation and the fused reverse step, in place on x. */
+  /** One model evaluation and the step after it, in place on x. */
   #enqueue(): PromiseLike<void> | undefined {
-    const { device, model, table, timesteps, clip, variance, varianceKind } = this.#inputs;
-    const t = device.empty([this.size], timesteps.dtype);
-    const advance = (output: Tensor) => {
+    const { device, model, timesteps, plan } = this.#inputs;
+    const inputs = this.#inputs;
+    const state = this.#state;
+    if (inputs.plan.churn?.before === 'model') churn(inputs, state);
+    if (this.#seen) this.#writeSeen(this.#seen);
+    const finish = (output: Tensor) => {
       try {
-        const rng = { fields: [this.#state.handle, 0, streams.samplerNoise, 0, 0] as const, advance() {} };
-        const inputs = { output, xt: this.x, t: this.#rows, table, clip, variance: varianceKind, noise: this.#noise, rng };
-        enqueueReverseStep(inputs, { sample: this.x, predXStart: this.predXStart });
+        device.scope(() => advance(inputs, state, output));
       } finally {
         releaseOutput(output);
       }
     };
+    const t = device.empty([this.#rows.size], timesteps.dtype);
     try {
       device.native.gather(timesteps.handle, this.#rows.handle, t.handle);
-      const output = callModel('Sampler', model, this.x, t, { variance, ...(this.#labels && { labels: this.#labels }) });
-      if (isPromise(output)) return output.then(advance);
-      advance(output);
+      const labels = this.#labels ? { labels: this.#labels } : {};
+      const output = callModel('Sampler', model, this.#seen ?? this.x, t, { ...labels, variance: plan.modelVariance });
+      if (isPromise(output)) return output.then(finish);
+      finish(output);
       return undefined;
     } finally {
       t.dispose();
     }
   }
 
-  #writeState([low, high, step, first]: SeedState, k: number, sample: number): void {
-    this.#state.write(Int32Array.of(low, high, step + k, first + sample));
+  /** x, scaled for the model; with guidance twice. */
+  #writeSeen(seen: Tensor): void {
+    const { device, inputTable } = this.#inputs;
+    for (let half = 0; half * this.size < this.#rows.size; half++) {
+      using part = seen.alias(this.x.shape, half * this.x.size);
+      if (inputTable) device.native.blend(this.x.handle, 0, this.#state.rows.handle, inputTable.handle, part.handle);
+      else device.native.cast(this.x.handle, part.handle);
+    }
+    seen.cell.version++;
+  }
+
+  #writeSeed([low, high, step, first]: SeedState, k: number, sample: number): void {
+    this.#state.seed.write(Int32Array.of(low, high, step + k, first + sample));
   }
 
   dispose(): void {
     this.#program?.dispose();
-    for (const tensor of [this.x, this.predXStart, this.#rows, this.#state, this.#labels, this.#noise]) tensor?.dispose();
+    for (const tensor of this.#owned) tensor.dispose();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+/** Tensors of earlier predictions: the newest itself where it is not x_0, and two older ones where steps use as many. */
+function historyOf({ predictions, history }: SamplerPlan): number {
+  return (predictions ? 1 : 0) + (history === 2 ? 2 : 0);
 }
 
 /** Copies samples `fromRow` … to `toRow` …, as many as both hold. */

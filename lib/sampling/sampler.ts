@@ -2,14 +2,23 @@ import type { Device } from '../device.js';
 import { DeviceTables } from '../diffusion/deviceTables.js';
 import type { GaussianDiffusion } from '../diffusion/gaussian.js';
 import { checkModel, type Model } from '../diffusion/model.js';
-import { modelTimesteps, reverseColumns, varianceKind } from '../diffusion/tables.js';
 import { parseOptions } from '../options.js';
 import type { Tensor } from '../tensor.js';
-import { argumentsSchema, type SampleOptions, type SamplerOptions, type SamplerStepsOptions, samplerSchema } from './options.js';
-import { planSampler, type SamplerPlan } from './plan.js';
+import type { StepInputs } from './advance.js';
+import { type FromDiffusersOptions, planOfDiffusers } from './fromDiffusers.js';
+import { planSampler } from './methods.js';
+import {
+  argumentsSchema,
+  checkSamplerOptions,
+  type SampleOptions,
+  type SamplerOptions,
+  type SamplerStepsOptions,
+} from './options.js';
+import { MadePlan, type SamplerPlan } from './plan.js';
 import { checkRequest, holdSources, type SampleRequest } from './request.js';
 import { copyRows, SampleBatch, type SampleSources } from './sampleBatch.js';
 import { readSeed, type SeedState } from './seeds.js';
+import { rowColumns } from './solvers/solution.js';
 
 /** One model evaluation of `Sampler.steps`. The tensors live until the next one is asked for. */
 export interface SamplerStep {
@@ -17,11 +26,11 @@ export interface SamplerStep {
   step: number;
   /** Model evaluations in all. */
   total: number;
-  /** The step of the original schedule that the model was evaluated at. */
+  /** The step of the original schedule that the model was evaluated at; a fraction with methods that go by noise levels. */
   timestep: number;
   /** The samples after this step, [count, height, width, channels]; after the last one, the result. */
   x: Tensor;
-  /** x_0 as the model predicts it at this step (clipped with `clipDenoised`), in the shape of `x`. */
+  /** x_0 as the model predicts it at this step (clipped where the process says so), in the shape of `x`. */
   predXStart: Tensor;
 }
 
@@ -39,7 +48,6 @@ export class Sampler {
   readonly model: Model;
   readonly #plan: SamplerPlan;
   readonly #shape: readonly number[] | undefined;
-  readonly #method: 'ddpm' | 'ddim';
   readonly #tables: DeviceTables;
 
   /**
@@ -47,18 +55,27 @@ export class Sampler {
    * and the original timesteps.
    * @throws OptionError for a wrong option; DeviceMismatchError for a network on another device.
    */
-  constructor(diffusion: GaussianDiffusion, model: Model, options: SamplerOptions = {}) {
+  constructor(diffusion: GaussianDiffusion, model: Model, options: SamplerOptions | MadePlan = {}) {
     const owner = 'new Sampler';
     parseOptions(owner, argumentsSchema, { diffusion });
     checkModel(owner, model, diffusion.device);
-    const { shape, ...method } = parseOptions(owner, samplerSchema, options);
+    const checked = options instanceof MadePlan ? null : checkSamplerOptions(owner, options);
     this.diffusion = diffusion;
     this.model = model;
-    this.#plan = planSampler(diffusion.schedule, diffusion, method);
-    this.#shape = shape;
-    this.#method = method.method;
+    this.#plan = checked ? planSampler(diffusion, checked) : (options as MadePlan).plan;
+    this.#shape = options.shape;
     this.#tables = new DeviceTables('Sampler', diffusion.device);
-    this.#stepInputs(); // made now, so that calls leave no memory behind
+    this.#stepInputs(1); // made now, so that calls leave no memory behind
+  }
+
+  /**
+   * The sampler that a scheduler of diffusers is with its configuration (scheduler_config.json as an object or as text, in which
+   * -Infinity may stand): DDPM, DDIM, DPMSolverMultistep, EulerDiscrete, EulerAncestralDiscrete or HeunDiscreteScheduler.
+   * @throws OptionError naming the key and the value, or the option; FileFormatError for text that is not JSON.
+   */
+  static fromDiffusers(schedulerConfig: object | string, device: Device, model: Model, options?: FromDiffusersOptions): Sampler {
+    const { diffusion, plan, shape } = planOfDiffusers(schedulerConfig, device, options);
+    return new Sampler(diffusion, model, new MadePlan(plan, shape));
   }
 
   /** Where the samples are made. */
@@ -66,9 +83,19 @@ export class Sampler {
     return this.diffusion.device;
   }
 
-  /** The original timesteps of the model evaluations, in their order. */
-  get timesteps(): Int32Array {
-    return this.#plan.schedule.timesteps.toReversed();
+  /** The original timesteps of the model evaluations, in their order; f32 for methods that go by noise levels. */
+  get timesteps(): Int32Array | Float32Array {
+    return this.#plan.timesteps.slice();
+  }
+
+  /** σ = √((1-ᾱ)/ᾱ) at the start of each step, and at the end, for methods that go by noise levels; null for 'ddpm' and 'ddim'. */
+  get sigmas(): Float64Array | null {
+    return this.#plan.sigmas?.slice() ?? null;
+  }
+
+  /** Standard deviation of x_T, which `initial` must have: 1, but about the first σ for 'euler', 'eulerAncestral' and 'heun'. */
+  get initialScale(): number {
+    return this.#plan.initialScale;
   }
 
   /** Samples `first` … `first + count - 1` of a seed, [count, height, width, channels]. */
@@ -100,11 +127,11 @@ export class Sampler {
     using sources = holdSources(this.device, request);
     const seed = await readSeed(request.seed);
     using batch = this.#batch(request, sources);
-    const { total, row, schedule } = this.#plan;
+    const { total, timesteps } = this.#plan;
     for await (const k of this.#walk(batch, request, sources, seed, 0)) {
       using x = batch.x.alias();
       using predXStart = batch.predXStart.alias();
-      yield { step: k + 1, total, timestep: schedule.timesteps[row(k)] as number, x, predXStart };
+      yield { step: k + 1, total, timestep: timesteps[k] as number, x, predXStart };
     }
   }
 
@@ -116,7 +143,7 @@ export class Sampler {
     seed: SeedState,
     offset: number,
   ): AsyncGenerator<number, void, undefined> {
-    const { total, row, draw } = this.#plan;
+    const { total, draw } = this.#plan;
     let before = Promise.resolve();
     for (let k = 0; k < total; k++) {
       signal?.throwIfAborted();
@@ -124,7 +151,7 @@ export class Sampler {
       if (k === 0) batch.begin(seed, first, offset, sources);
       const drawn = draw(k);
       const noise = drawn === null ? null : (sources.noises?.[drawn] ?? null);
-      await batch.step(seed, first, offset, { k, row: row(k), noise });
+      await batch.step(seed, first, offset, k, noise);
       const done = this.device.synchronize();
       done.catch(() => {}); // awaited one step later
       yield k;
@@ -139,21 +166,24 @@ export class Sampler {
     return checkRequest(operation, { device, model, plan: this.#plan, shape: this.#shape }, options);
   }
 
-  #batch({ batchSize, shape }: SampleRequest, sources: SampleSources): SampleBatch {
-    return new SampleBatch(this.#stepInputs(), [batchSize, ...shape], sources);
+  #batch({ batchSize, shape, guidance }: SampleRequest, sources: SampleSources): SampleBatch {
+    return new SampleBatch(this.#stepInputs(guidance), [batchSize, ...shape], sources);
   }
 
-  #stepInputs() {
+  #stepInputs(guidance: number): StepInputs {
+    const plan = this.#plan;
     const { device, model, diffusion } = this;
-    const { schedule, table } = this.#plan;
+    const { denoisedFn } = diffusion;
+    const table = (name: string, columns: number, values: Float64Array | null | undefined) =>
+      values ? this.#tables.get(name, columns, () => values) : null;
     return {
-      device,
-      model,
-      table: this.#tables.get('reverse', reverseColumns, () => table),
-      timesteps: this.#tables.get('timesteps', 1, () => modelTimesteps(schedule, diffusion.rescaleTimesteps)),
-      clip: diffusion.clipDenoised ? 1 : 0,
-      variance: diffusion.variance,
-      varianceKind: this.#method === 'ddpm' ? varianceKind(diffusion.variance) : ('fixed' as const),
+      ...{ device, model, plan, guidance, denoisedFn },
+      table: this.#tables.get('reverse', rowColumns, () => plan.table),
+      timesteps: this.#tables.get('timesteps', 1, () => plan.modelTimesteps),
+      inputTable: table('inputs', 2, plan.inputs),
+      churnTable: table('churn', 2, plan.churn?.rows),
+      predictionTable: table('predictions', rowColumns, plan.predictions),
+      denoisedTable: table('denoised', rowColumns, denoisedFn && plan.denoised),
     };
   }
 

@@ -62,9 +62,9 @@ test('entries that are missing take the defaults of the scheduler', () => {
 
 test.each([
   [{ beta_schedule: 'quartic' }, /test: key 'beta_schedule' must be .*'laplace'/],
-  [{ variance_type: 'fixed_large_log' }, /'variance_type' must be .*'fixed_large_log'/],
+  [{ variance_type: 'fixed_huge' }, /'variance_type' must be .*'fixed_huge'/],
   [{ thresholding: true }, /'thresholding' must be false, got true/],
-  [{ clip_sample_range: 2 }, /'clip_sample_range' must be 1, got 2/],
+  [{ clip_sample_range: 2 }, /'clip_sample_range' must be 1 for a process, got 2/],
   [{ trained_betas: [0.1, 2] }, /betas\[1\] = 2/],
   [{ num_train_timesteps: 'many' }, /'num_train_timesteps' must be an integer/],
 ])('a process that cannot be computed: %o', (config, message) => {

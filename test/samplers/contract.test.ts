@@ -152,7 +152,12 @@ describe('a function as model', () => {
 
 describe('wrong options', () => {
   test.each([
-    [{ method: 'euler' }, /'method' must be one of 'ddpm', 'ddim', got 'euler'/],
+    [{ method: 'newton' }, /'method' must be one of 'ddpm', 'ddim', .*'heun', got 'newton'/],
+    [{ method: 'euler', order: 3 }, /'order' goes only with method 'dpmSolver\+\+', got 'euler'/],
+    [{ method: 'ddim', sChurn: 1 }, /'sChurn' goes only with method 'euler', 'heun'/],
+    [{ method: 'ddim', spacing: 'karras' }, /Karras's noise levels go only with/],
+    [{ method: 'dpmSolver++', order: 4 }, /'order' must be an integer between 1 and 3, got 4/],
+    [{ method: 'dpmSolver++', lambdaMinClipped: 9 }, /'lambdaMinClipped' = 9 leaves no step/],
     [{ steps: 0 }, /'steps'/],
     [{ steps: 51 }, /'steps' must be at most 50.*51/],
     [{ method: 'ddim', eta: 1.5 }, /'eta'/],
@@ -172,7 +177,8 @@ describe('wrong options', () => {
     [{ first: 2 ** 32 - 1, count: 2 }, /'first' \+ 'count'/],
     [{ batchSize: 0 }, /'batchSize'/],
     [{ seed: -1 }, /'seed'/],
-    [{ guidance: 3 }, /'guidance' must be 1/],
+    [{ guidance: 3 }, /'guidance' needs option 'labels'/],
+    [{ guidance: Number.NaN }, /'guidance'/],
     [{ labels: [0] }, /'labels'.*no classes/],
     [{ noises: [] }, /'noises' must hold 1 tensors/],
     [{ noises: 4 }, /'noises'/],

@@ -1,0 +1,78 @@
+import { describe, expect, test } from 'vitest';
+import { openDevice } from '../../lib/openDevice.js';
+import { maxAbs } from '../support/compare.js';
+import { conform, notChecked } from '../support/conformance.js';
+import { eachDevice } from '../support/devices.js';
+import { caseTensors, entry, type SchedulerCase, sameAsBefore, samplerOf, schedulerCases, upload } from './diffusersCases.js';
+
+const largest = (values: Float32Array) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+eachDevice((id, open) => {
+  describe.each(['0_20_2', '0_35_2'] as const)('diffusers %s', (version) => {
+    const cases = schedulerCases[version].filter(({ kind, id }) => kind === undefined && !/threshold/.test(id));
+    test.each(cases.map((one) => [one.id, one] as const))('%s', async (name, one) => {
+      const reference = { file: `schedulers/diffusers_${version}`, id: name, device: id };
+      const newer = schedulerCases['0_35_2'].find((other) => other.id === name) as SchedulerCase;
+      if (version === '0_20_2' && !sameAsBefore(newer)) {
+        notChecked(reference, 'diffusers 0.35 computes it otherwise, and that is compared');
+        return;
+      }
+      const device = await open();
+      const tensors = await caseTensors(version, one);
+      const get = (tensor: string) => tensors(tensor) ?? expect.fail(`no ${tensor}`);
+      const seen: number[][] = [];
+      using sampler = samplerOf(device, adapted(one), 'diffusers', seen);
+      const count = one.noise_per_step.filter((draws) => draws > 0).length;
+      const stored = tensors('noises');
+      const noises = stored && Array.from({ length: count }, (_, k) => upload(device, entry(stored, k)));
+      conform(reference, 'initial scale, relative', Math.abs(sampler.initialScale / one.init_noise_sigma - 1), 5e-5);
+
+      let k = 0;
+      const initial = upload(device, get('init_sample'));
+      for await (const { step, total, x, predXStart } of sampler.steps({ initial, noises })) {
+        expect([step, total]).toEqual([k + 1, one.timesteps.length]);
+        for (const [quantity, tensor] of [
+          ['prev_sample', x],
+          ['pred_original_sample', predXStart],
+        ] as const) {
+          const stack = tensors(quantity);
+          if (!stack) continue;
+          const expected = entry(stack, k).values;
+          const error = maxAbs((await tensor.read({ layout: 'nchw' })) as Float32Array, expected) / largest(expected);
+          conform(reference, `${quantity}, max abs of max`, error, 1e-4);
+        }
+        k++;
+      }
+      const steps = one.timesteps.map((t, i) => Math.abs(t - (seen[i]?.[0] ?? Number.NaN)));
+      conform(reference, 'timesteps, max abs', Math.max(...steps), /Euler|Heun/.test(one.cls) ? 1e-4 : 0);
+    });
+  });
+});
+
+/** Configurations of 0.20.2 know no end but the first step's noise. */
+function adapted(one: SchedulerCase): SchedulerCase {
+  const config = one.config as Record<string, unknown>;
+  const ends = one.cls === 'DPMSolverMultistepScheduler' && one.sigmas?.at(-1) !== 0 && !('final_sigmas_type' in config);
+  return ends ? { ...one, config: { ...config, final_sigmas_type: 'sigma_min' } } : one;
+}
+
+/** The cases where diffusers is at fault, so that the corrected steps are others. */
+const corrected = ['ddim_linspace_n10', 'ddim_linspace_n7', 'ddim_trailing_n7', 'dpmpp_2m_karras_cos'];
+
+test('corrected steps are those of diffusers but for its faults', async () => {
+  const device = await openDevice('cpu');
+  const different: string[] = [];
+  for (const one of schedulerCases['0_35_2'].filter(({ kind, id }) => kind === undefined && !/threshold/.test(id))) {
+    const tensors = await caseTensors('0_35_2', one);
+    using sampler = samplerOf(device, adapted(one), 'corrected', []);
+    const stored = tensors('noises');
+    const count = one.noise_per_step.filter((draws) => draws > 0).length;
+    const noises = stored && Array.from({ length: count }, (_, k) => upload(device, entry(stored, k)));
+    using images = await sampler.sample({ initial: upload(device, tensors('init_sample') as never), noises });
+    const expected = entry(tensors('prev_sample') as never, one.timesteps.length - 1).values;
+    const error = maxAbs((await images.read({ layout: 'nchw' })) as Float32Array, expected) / largest(expected);
+    if (!(error <= 1e-4)) different.push(one.id);
+  }
+  expect(different).toEqual(corrected);
+  await device.close();
+});
