@@ -8,13 +8,14 @@ interface DrawRequest {
   batchSize: number;
   /** Classes, repeated as needed. */
   labels: ArrayLike<number> | undefined;
+  guidance?: number;
   signal: AbortSignal;
 }
 
 /** Samples of a seed, a batch after the other, as f32 [count, …shape]; `onStep` hears of each evaluation of the model. */
 export async function drawImages(
   sampler: Sampler,
-  { count, first, seed, batchSize, labels, signal }: DrawRequest,
+  { count, first, seed, batchSize, labels, guidance, signal }: DrawRequest,
   onStep: (done: number) => void,
 ): Promise<{ images: Float32Array; shape: readonly number[] }> {
   const batches: Float32Array[] = [];
@@ -22,7 +23,8 @@ export async function drawImages(
   for (let done = 0; done < count; done += batchSize) {
     const size = Math.min(batchSize, count - done);
     const classes = labels && Array.from({ length: size }, (_, i) => labels[(done + i) % labels.length] as number);
-    for await (const { step, total, x } of sampler.steps({ count: size, first: first + done, seed, labels: classes, signal })) {
+    const request = { count: size, first: first + done, seed, labels: classes, guidance, signal };
+    for await (const { step, total, x } of sampler.steps(request)) {
       onStep(batches.length * total + step);
       if (step < total) continue;
       batches.push((await x.read()) as Float32Array);

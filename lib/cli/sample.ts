@@ -21,6 +21,7 @@ interface SampleArguments extends Omit<SamplerOptions, 'shape'> {
   steps?: number;
   seed?: number;
   labels?: number[];
+  guidance?: number;
   columns?: number;
   scale: number;
   dtype: 'f32' | 'bf16';
@@ -39,11 +40,15 @@ const options = () => [
   new Option('--output <file>', 'PNG file with all samples').default('samples.png'),
   new Option('--count <n>', 'how many samples').argParser(integer(1)).default(16),
   new Option('--steps <n>', 'model evaluations a sample (default: 100, or all that the schedule has)').argParser(integer(1)),
-  new Option('--method <name>', 'sampling method').choices(['ddpm', 'ddim']).default('ddpm'),
+  new Option('--method <name>', 'sampling method')
+    .choices(['ddpm', 'ddim', 'dpmSolver++', 'euler', 'eulerAncestral', 'heun'])
+    .default('ddpm'),
   new Option('--eta <x>', 'noise of ddim, 0 to 1').argParser(number(0)).default(0),
-  new Option('--spacing <rule>', 'which steps are taken')
-    .choices(['article', 'leading', 'linspace', 'trailing'])
-    .default('article'),
+  new Option('--spacing <rule>', 'which steps are taken').choices(['article', 'leading', 'linspace', 'trailing', 'karras']),
+  new Option('--order <n>', 'order of dpmSolver++, 1 to 3 (default: 2)').argParser(integer(1)),
+  new Option('--solver-type <name>', 'second-order steps of dpmSolver++').choices(['midpoint', 'heun']),
+  new Option('--s-churn <x>', 'noise added before steps of euler and heun, in all').argParser(number(0)),
+  new Option('--guidance <g>', 'scale of classifier-free guidance (default: 1, off)').argParser(number(0)),
   new Option('--seed <n>', 'sample k of a seed is always the same (default: random)').argParser(integer(0)),
   new Option('--first <k>', 'number of the first sample').argParser(integer(0)).default(0),
   new Option('--labels <list>', 'classes, repeated as needed: 0,1,2').argParser(list(integer(0))),
@@ -63,7 +68,7 @@ export function addSampleCommand(program: Command): void {
 }
 
 async function sample(given: SampleArguments, signal: AbortSignal): Promise<void> {
-  const { json, output, count, first, batchSize, columns, scale, method, eta, spacing } = given;
+  const { json, output, count, first, batchSize, columns, scale, method, guidance } = given;
   const seed = given.seed ?? randomInt(2 ** 32);
   const device = await openDevice(given.device, { threads: given.threads });
   const began = performance.now();
@@ -72,11 +77,11 @@ async function sample(given: SampleArguments, signal: AbortSignal): Promise<void
     if (model.numClasses > 0 && !given.labels)
       throw new OptionError(`sample: the model has ${model.numClasses} classes: choose some by --labels, for example 0,1`);
     const steps = given.steps ?? Math.min(defaultSteps, diffusion.schedule.length);
-    const sampler = new Sampler(diffusion, model, { method, eta, spacing, steps });
-    using progress = new Progress('sample', Math.ceil(count / batchSize) * steps);
-    const { images, shape } = await drawImages(sampler, { count, first, seed, batchSize, labels: given.labels, signal }, (done) =>
-      progress.update(done),
-    );
+    const { eta, spacing, order, solverType, sChurn } = given;
+    const sampler = new Sampler(diffusion, model, { method, eta, spacing, steps, order, solverType, sChurn });
+    using progress = new Progress('sample', Math.ceil(count / batchSize) * sampler.timesteps.length);
+    const request = { count, first, seed, batchSize, labels: given.labels, guidance, signal };
+    const { images, shape } = await drawImages(sampler, request, (done) => progress.update(done));
     progress.stop();
     await saveImageGrid(output, images, [count, ...shape], { columns, scale });
     const seconds = (performance.now() - began) / 1000;

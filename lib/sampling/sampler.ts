@@ -55,14 +55,14 @@ export class Sampler {
    * and the original timesteps.
    * @throws OptionError for a wrong option; DeviceMismatchError for a network on another device.
    */
-  constructor(diffusion: GaussianDiffusion, model: Model, options: SamplerOptions | MadePlan = {}) {
+  constructor(diffusion: GaussianDiffusion, model: Model, options: SamplerOptions = {}) {
     const owner = 'new Sampler';
     parseOptions(owner, argumentsSchema, { diffusion });
     checkModel(owner, model, diffusion.device);
     const checked = options instanceof MadePlan ? null : checkSamplerOptions(owner, options);
     this.diffusion = diffusion;
     this.model = model;
-    this.#plan = checked ? planSampler(diffusion, checked) : (options as MadePlan).plan;
+    this.#plan = checked ? planSampler(diffusion, checked) : (options as unknown as MadePlan).plan;
     this.#shape = options.shape;
     this.#tables = new DeviceTables('Sampler', diffusion.device);
     this.#stepInputs(1); // made now, so that calls leave no memory behind

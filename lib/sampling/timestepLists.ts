@@ -39,7 +39,8 @@ export function dpmTimesteps(request: SpacingRequest, end: number): number[] {
   if (spacing === 'article') return processTimesteps({ ...request, T: end });
   if (spacing === 'linspace') {
     const stride = (end - 1) / steps;
-    return Array.from({ length: steps }, (_, i) => roundHalfEven((i + 1) * stride)).toReversed();
+    const list = Array.from({ length: steps }, (_, i) => roundHalfEven((i + 1) * stride));
+    return [...new Set(list)].toReversed(); // as many steps as there are cannot be without one twice
   }
   if (spacing === 'leading') {
     const stride = Math.floor(end / (steps + 1));
