@@ -133,17 +133,21 @@ async function main(): Promise<void> {
     console.log('no onnxruntime-node to compare with: npm install --no-save onnxruntime-node --ignore-scripts');
   const reference = await makeReference(network);
   try {
-    const cases = [];
+    const cases: { job: Job; batch: number; results: Record<string, Result> }[] = [];
+    const name = quick ? 'unet quick' : 'unet';
+    // After each case, so that a run that is cut short leaves what it has.
+    const write = () => {
+      const after = onGpu ? { gpuAfter: gpu(device) } : { loadAfter: machine(device).loadAverage };
+      const report = { benchmark: name, ...about, ...given, repetitions, note: options.note, cases, ...after };
+      if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+    };
     for (const job of jobs)
       for (const batch of batchesOf(job)) {
         const results = await measure(job, batch, reference);
         print(job, batch, results);
         cases.push({ job, batch, results });
+        write();
       }
-    const name = quick ? 'unet quick' : 'unet';
-    const after = onGpu ? { gpuAfter: gpu(device) } : { loadAfter: machine(device).loadAverage };
-    const report = { benchmark: name, ...about, ...given, repetitions, note: options.note, cases, ...after };
-    if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
     const all = cases.flatMap(({ results }) => Object.values(results));
     if (all.some(({ dtype, errors }) => errors.some((error) => !(error <= tolerance[dtype])))) process.exitCode = 1;
   } finally {
