@@ -61,7 +61,13 @@ export {
   type QuartileError,
 } from './evaluation/lossByTimestep.js';
 export { type SlicedWassersteinOptions, slicedWasserstein } from './evaluation/slicedWasserstein.js';
-export { loadPipeline, type Pipeline, type SavePipelineOptions, savePipeline } from './files/pipeline.js';
+export {
+  type LoadPipelineOptions,
+  loadPipeline,
+  type Pipeline,
+  type SavePipelineOptions,
+  savePipeline,
+} from './files/pipeline.js';
 export type { DataArray, DType } from './native.js';
 export * as blocks from './nn/blocks/index.js';
 export type { OpenAiOptions } from './nn/openaiOptions.js';

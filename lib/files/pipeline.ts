@@ -6,8 +6,9 @@ import { diffusionSchema } from '../diffusion/gaussianOptions.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
 import { FileFormatError, OptionError } from '../errors.js';
 import { UNet } from '../nn/unet.js';
+import type { UNetLoadOptions } from '../nn/unetArguments.js';
 import { checkDevice } from '../nn/unetOptions.js';
-import { checkPath, parseOptions, show } from '../options.js';
+import { checkPath, oneOf, parseOptions, show, string } from '../options.js';
 import { componentFolder, diffusersVersion, makeFolder } from './diffusers.js';
 import { readJson, writeJson } from './json.js';
 import { processOf, type SchedulerProcess, schedulerConfigOf } from './schedulerConfig.js';
@@ -40,6 +41,9 @@ export interface Pipeline {
   schedulerConfig: Readonly<Record<string, unknown>>;
 }
 
+/** Options of `loadPipeline`: those of `UNet.load`. */
+export type LoadPipelineOptions = Pick<UNetLoadOptions, 'dtype' | 'variant'>;
+
 const { prediction, variance, clipDenoised } = diffusionSchema.entries;
 const schema = v.strictObject({
   model: v.custom<UNet>((value) => value instanceof UNet, 'a UNet'),
@@ -49,6 +53,7 @@ const schema = v.strictObject({
   variance: v.optional(variance.wrapped),
   clipDenoised: v.optional(clipDenoised.wrapped),
 });
+const loadSchema = v.strictObject({ dtype: v.optional(oneOf('f32', 'bf16')), variant: v.optional(string()) });
 
 /**
  * Writes what `DDPMPipeline.from_pretrained` of diffusers reads: model_index.json, unet/ and scheduler/scheduler_config.json.
@@ -86,15 +91,16 @@ export async function savePipeline(folder: string, options: SavePipelineOptions)
  * training schedule of whichever scheduler is there, and the process of both.
  * @throws FileFormatError naming the file and the key or tensor at fault.
  */
-export async function loadPipeline(device: Device, folder: string): Promise<Pipeline> {
+export async function loadPipeline(device: Device, folder: string, options: LoadPipelineOptions = {}): Promise<Pipeline> {
+  const { dtype, variant } = parseOptions('loadPipeline', loadSchema, options);
   checkDevice('loadPipeline', device);
   checkPath('loadPipeline', 'folder', folder);
   const path = join(await componentFolder(folder, 'scheduler', 'scheduler_config.json'), 'scheduler_config.json');
   const schedulerConfig = await readJson(path);
   if (schedulerConfig === null || typeof schedulerConfig !== 'object' || Array.isArray(schedulerConfig))
     throw new FileFormatError(`'${path}' must hold an object, got ${show(schedulerConfig)}`);
-  const { schedule, ...options } = processOf(schedulerConfig, `'${path}'`);
-  const diffusion = new GaussianDiffusion(device, schedule, options);
-  const model = await UNet.load(device, folder);
+  const { schedule, ...process } = processOf(schedulerConfig, `'${path}'`);
+  const diffusion = new GaussianDiffusion(device, schedule, process);
+  const model = await UNet.load(device, folder, { dtype, variant });
   return { model, schedule, diffusion, schedulerConfig: schedulerConfig as Record<string, unknown> };
 }

@@ -1,7 +1,7 @@
 import { FileFormatError, OptionError } from '../errors.js';
 import { show } from '../options.js';
 import { writeFileAtomic } from './atomic.js';
-import { readTensorData, type SafetensorsData } from './safetensorsData.js';
+import { readTensorData, roundToFloat32, type SafetensorsData } from './safetensorsData.js';
 import { elementBytes, type HeaderEntry, parseHeader, readHeader, type SafetensorsDType } from './safetensorsHeader.js';
 
 export type { SafetensorsData, SafetensorsDType };
@@ -13,7 +13,7 @@ export interface SafetensorsTensor {
   readonly shape: readonly number[];
   /** Reads the values: F64 as Float64Array; F32, F16, BF16 as Float32Array; I64 as BigInt64Array; I32, U8 as their arrays. */
   data(): Promise<SafetensorsData>;
-  /** As `data`, for F32, F16 and BF16 only; any other type is a FileFormatError. */
+  /** As `data`, and F64 rounded to float32; any other type than F64, F32, F16 and BF16 is a FileFormatError. */
   float32(): Promise<Float32Array>;
 }
 
@@ -45,7 +45,8 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
     const data = () => readTensorData({ path, identity, dtype, position: dataStart + begin, byteLength: end - begin });
     const float32 = async () => {
       if (dtype === 'F32' || dtype === 'F16' || dtype === 'BF16') return (await data()) as Float32Array;
-      throw new FileFormatError(`'${path}': tensor '${name}' must be F32, F16 or BF16, got ${dtype}`);
+      if (dtype === 'F64') return roundToFloat32((await data()) as Float64Array);
+      throw new FileFormatError(`'${path}': tensor '${name}' must be F64, F32, F16 or BF16, got ${dtype}`);
     };
     return { name, dtype, shape, data, float32 };
   };

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { uninitialised } from '../hostArrays.js';
+import { Slices } from '../slices.js';
 import { halfToFloatBits } from './half.js';
 import { type FileIdentity, readFully, withSameFile } from './input.js';
 import { elementBytes, type SafetensorsDType } from './safetensorsHeader.js';
@@ -54,4 +55,15 @@ async function readHalf(file: FileHandle, dtype: 'F16' | 'BF16', length: number,
     for (let i = 0; i < halves.length; i++) bits[at + i] = widen(halves[i] as number);
   }
   return values;
+}
+
+/** The nearest float32 of each. */
+export async function roundToFloat32(values: Float64Array): Promise<Float32Array> {
+  const rounded = uninitialised(Float32Array, values.length);
+  const slices = new Slices();
+  for (let at = 0; at < values.length; at += sliceElements) {
+    await slices.next();
+    rounded.set(values.subarray(at, at + sliceElements), at);
+  }
+  return rounded;
 }

@@ -76,12 +76,17 @@ export class ParameterStore {
     comesFirst: (name: string) => boolean = () => false,
   ): { store: ParameterStore; network: T } {
     const declarations: Parameters<Declare>[] = [];
-    network((...declaration) => {
-      declarations.push(declaration);
-      return undefined as unknown as Parameter;
-    });
+    ParameterStore.visit(network, (...declaration) => declarations.push(declaration));
     const store = new ParameterStore(device, declarations, seed, comesFirst);
     return { store, network: network((name) => store.parameters.get(name) as Parameter) };
+  }
+
+  /** Calls `visit` for each parameter that `network` declares; none is made. What it throws ends the walk. */
+  static visit(network: (declare: Declare) => unknown, visit: (...declaration: Parameters<Declare>) => void): void {
+    network((...declaration) => {
+      visit(...declaration);
+      return undefined as unknown as Parameter;
+    });
   }
 
   #makeParameter([name, shape, kind, initial]: Parameters<Declare>, random: { seed: number; index: number } | null): Parameter {

@@ -2,17 +2,17 @@ import type { Parameter } from '../autograd/parameter.js';
 import { noGrad } from '../autograd/tape.js';
 import type { Device } from '../device.js';
 import { DisposedError, OptionError } from '../errors.js';
-import { readModelFolder, writeModelFolder } from '../files/diffusers.js';
+import { writeModelFolder } from '../files/diffusers.js';
 import type { FloatType, TensorLike } from '../ops/check.js';
 import { checkPath, parseOptions } from '../options.js';
 import { snapshotSeed, toRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
+import type { OpenAiOptions } from './openaiOptions.js';
 import { ParameterStore } from './parameters.js';
 import { isTimeProjection, TimeProjections } from './timeProjections.js';
 import {
   forwardSchema,
   fromSchema,
-  loadSchema,
   type UNetForwardOptions,
   type UNetFromDiffusersOptions,
   type UNetLoadOptions,
@@ -21,6 +21,7 @@ import { classesOf, contradiction, parseConfig, type UNet2DConfig } from './unet
 import { embedTime, predict } from './unetForward.js';
 import { checkImages, labelTensor, type ModelTimesteps, timestepTensor } from './unetInputs.js';
 import { type UNetLayers, unetLayers } from './unetLayers.js';
+import { type StoredNetwork, storedNetwork, storedOpenAiNetwork } from './unetLoading.js';
 import { checkComputeType, checkDevice, checkUNetOptions, type UNetOptions } from './unetOptions.js';
 import { configOf, optionsOf } from './unetTranslation.js';
 
@@ -78,20 +79,30 @@ export class UNet {
   }
 
   /**
-   * Reads a network that diffusers or `save` wrote.
-   * @param path a model folder, a pipeline folder (its `unet/`), or a .safetensors file with config.json beside it
+   * Reads a network that diffusers or `save` wrote: safetensors, or what `torch.save` wrote (no Python is needed, and nothing of the
+   * file is executed), in one file or in parts, of any floating-point type.
+   * @param path a model folder, a pipeline folder (its `unet/`), or a weight file with config.json beside it
    * @throws FileFormatError naming the file and the key or tensor at fault; OptionError; DTypeError.
    */
   static async load(device: Device, path: string, options: UNetLoadOptions = {}): Promise<UNet> {
-    const { dtype, variant, gradientCheckpointing } = parseOptions('UNet.load', loadSchema, options);
-    checkDevice('UNet.load', device);
-    checkComputeType('UNet.load', device, dtype);
-    checkPath('UNet.load', 'path', path);
-    const folder = await readModelFolder(path, variant);
-    const config = optionsOf(folder.config, dtype, gradientCheckpointing);
-    const model = UNet.#described(device, new Description(folder.config, config));
+    return UNet.#loaded(device, await storedNetwork(device, path, options));
+  }
+
+  /**
+   * Reads a network that the code of openai/improved-diffusion or openai/guided-diffusion wrote: `model…pt` or `ema_….pt`, or
+   * safetensors with the same names.
+   * @param options the arguments of `UNetModel`, or of the scripts, that the network was made with: the file does not say them
+   * @throws OptionError naming the argument; FileFormatError naming the file and, by OpenAI's names, tensors that are missing, left over
+   * or of another shape; DTypeError.
+   */
+  static async loadOpenAI(device: Device, path: string, options: OpenAiOptions): Promise<UNet> {
+    return UNet.#loaded(device, await storedOpenAiNetwork(device, path, options));
+  }
+
+  static async #loaded(device: Device, { config, options, weights }: StoredNetwork): Promise<UNet> {
+    const model = UNet.#described(device, new Description(config, options));
     try {
-      await folder.loadInto(model.store.parameters);
+      await weights.loadInto(model.store.parameters);
     } catch (error) {
       model.dispose();
       throw error;

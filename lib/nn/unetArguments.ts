@@ -23,10 +23,14 @@ export interface UNetLoadOptions {
   variant?: string;
   /** As in `UNetOptions`; false. */
   gradientCheckpointing?: boolean;
+  /** The configuration in diffusers' words, in the place of config.json. */
+  config?: Readonly<Record<string, unknown>>;
 }
 
 /** Options of `UNet.fromDiffusers`, as in `UNetOptions`. */
 export type UNetFromDiffusersOptions = Pick<UNetOptions, 'seed' | 'dtype' | 'zeroInit' | 'gradientCheckpointing'>;
+
+const isObject = (value: unknown) => value !== null && typeof value === 'object' && !Array.isArray(value);
 
 /** Of `UNet.forward`. */
 export const forwardSchema = v.strictObject({
@@ -36,7 +40,11 @@ export const forwardSchema = v.strictObject({
 });
 const computing = { dtype: v.optional(v.unknown(), 'f32'), gradientCheckpointing: v.optional(boolean(), false) };
 /** Of `UNet.load`. */
-export const loadSchema = v.strictObject({ ...computing, variant: v.optional(string()) });
+export const loadSchema = v.strictObject({
+  ...computing,
+  variant: v.optional(string()),
+  config: v.optional(v.custom<Readonly<Record<string, unknown>>>(isObject, "an object in the words of diffusers' config.json")),
+});
 /** Of `UNet.fromDiffusers`. */
 export const fromSchema = v.strictObject({
   ...computing,

@@ -49,7 +49,7 @@ const entries = {
     v.pipe(v.array(integer(1), 'an array of integers'), v.minLength(1, 'at least one level')),
     () => [224, 448, 672, 896],
   ),
-  layers_per_block: v.optional(integer(1), 2),
+  layers_per_block: v.optional(integer(1, 1000), 2),
   // Divides what the middle's blocks give.
   mid_block_scale_factor: v.optional(number(), 1),
   // 1: zeros all around before halving; 0: at the lower right only.

@@ -126,7 +126,7 @@ eachDevice((id, open) => {
     const folder = await variantOfD1({});
     await copyFile(join(folder, weights), join(folder, 'diffusion_pytorch_model.fp16.safetensors'));
     (await UNet.load(device, folder, { variant: 'fp16' })).dispose();
-    await reject(UNet.load(device, folder, { variant: 'bf16' }), FileFormatError, /bf16\.safetensors; there are .*fp16/);
+    await reject(UNet.load(device, folder, { variant: 'bf16' }), FileFormatError, /bf16\.safetensors or \.bin; there are .*fp16/);
     await rename(join(folder, weights), join(folder, 'diffusion_pytorch_model.ema.safetensors'));
     await reject(UNet.load(device, folder), FileFormatError, /ema\.safetensors.*'variant'/);
     await rename(join(folder, 'diffusion_pytorch_model.ema.safetensors'), join(folder, 'other'));
@@ -180,7 +180,7 @@ eachDevice((id, open) => {
   test('what cannot be read', async () => {
     const device = await open();
     await reject(UNet.load(device, join(temporary, 'nowhere')), FileFormatError, /nowhere' does not exist/);
-    await reject(UNet.load(device, join(d1, 'config.json')), FileFormatError, /neither a folder nor a \.safetensors/);
+    await reject(UNet.load(device, join(d1, 'config.json')), FileFormatError, /neither a folder nor a file of weights/);
     await reject(UNet.load(device, temporary), FileFormatError, /neither config\.json nor unet\/config\.json/);
     const folder = await variantOfD1({});
     const bytes = await readFile(join(folder, weights));

@@ -53,7 +53,7 @@ describe('writing', () => {
       expect(tensors.get(name)?.shape).toEqual(shape);
       expect(await tensors.get(name)?.data()).toEqual(typeof data === 'function' ? await data() : data);
     }
-    await expect(tensors.get('bytes')?.float32()).rejects.toThrow(/'bytes' must be F32, F16 or BF16, got U8/);
+    await expect(tensors.get('bytes')?.float32()).rejects.toThrow(/'bytes' must be F64, F32, F16 or BF16, got U8/);
   });
 
   test('holds one lazily made tensor at a time', async () => {
