@@ -112,9 +112,15 @@ function parseEntry(path: string, name: string, value: unknown): HeaderEntry {
   }
   const element = elementBytes[dtype as SafetensorsDType];
   const byteLength = shape.reduce((product, size) => product * size, element);
-  if (byteLength !== end - begin) throw fail(`is ${dtype} [${shape}] = ${byteLength} bytes, but its range has ${end - begin}`);
+  if (byteLength !== end - begin)
+    throw fail(`is ${dtype} ${shapeText(shape)} = ${byteLength} bytes, but its range has ${end - begin}`);
   if (begin % element !== 0) throw fail(`of ${element}-byte elements is misaligned: it begins at byte ${begin}`);
   return { name, dtype: dtype as SafetensorsDType, shape, begin, end };
+}
+
+/** A shape for messages, cut short where a file has a long one. */
+export function shapeText(shape: readonly number[]): string {
+  return `[${shape.slice(0, 16)}${shape.length > 16 ? ',…' : ''}]`;
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,6 +1,7 @@
 import type { Parameter } from '../autograd/parameter.js';
 import { FileFormatError } from '../errors.js';
 import { readSafetensors } from './safetensors.js';
+import { shapeText } from './safetensorsHeader.js';
 import { readStateDict, torchFormat } from './torch/stateDict.js';
 
 /** A tensor of a weight file. */
@@ -69,7 +70,7 @@ export class Weights {
       else if (!realTypes.includes(tensor.dtype))
         wrong.push(`tensor '${name}' must be F64, F32, F16 or BF16, got ${tensor.dtype}`);
       else if (tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis]))
-        wrong.push(`tensor '${name}' must have shape [${shape}], got [${tensor.shape}]`);
+        wrong.push(`tensor '${name}' must have shape [${shape}], got ${shapeText(tensor.shape)}`);
       if (missing.size === greatestMissing) report();
     });
     report();
