@@ -1,3 +1,4 @@
+import { constants } from 'node:buffer';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -78,7 +79,9 @@ describe('a folder that is streamed', () => {
     expect(await take(data, some)).toEqual(some.map((step) => expected[step]));
   });
 
-  it('is one that no array could hold, whatever the memory', async () => {
+  const pixels = 6 * 3 * 16384 ** 2;
+  const holds = constants.MAX_LENGTH < pixels ? '' : ' (skipped: an array of this version of Node.js could)';
+  it.skipIf(holds)(`is one that no array could hold, whatever the memory${holds}`, async () => {
     const files = Object.fromEntries(names.slice(0, 6).map((name) => [name, 'not looked at yet']));
     const options = { size: 16384, cacheBytes: Number.MAX_SAFE_INTEGER };
     expect((await ImageDataset.folder(await folderOf(files), options)).streamed).toBe(true);
