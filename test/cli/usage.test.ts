@@ -46,7 +46,10 @@ describe('wrong usage ends with status 2 and says what is wrong', () => {
     [['train', '--data', '.', '--output', 'x', '--resume', '--groups', '4'], /leave out --groups/],
     [['train', '--data', '.', '--output', 'x', '--resume', '--dtype', 'bf16'], /leave out --dtype/],
     [['sample'], /required option '--model <folder>'/],
-    [['sample', '--model', '.', '--method', 'euler'], /Allowed choices are ddpm, ddim/],
+    [
+      ['sample', '--model', '.', '--method', 'newton'],
+      /Allowed choices are ddpm, ddim, dpmSolver\+\+, euler, eulerAncestral, heun/,
+    ],
     [['sample', '--model', '.', '--dtype', 'f16'], /Allowed choices are f32, bf16/],
     [['sample', '--model', '.', '--labels', '1,-1'], /'--labels <list>'/],
   ])('%j', async (argv, message) => {
