@@ -10,6 +10,9 @@ export const weightsName = 'diffusion_pytorch_model';
 /** `diffusion_pytorch_model.fp16.safetensors`, or a list of parts: `….safetensors.index.fp16.json`, also `….fp16.safetensors.index.json`. */
 const fileName = /^diffusion_pytorch_model(?:\.([^.]+))?\.(safetensors|bin)(?:\.index(?:\.([^.]+))?\.json)?$/;
 
+/** `diffusion_pytorch_model.fp16-00001-of-00002.safetensors` */
+const partName = /-\d+-of-\d+\./;
+
 interface WeightFile {
   name: string;
   variant: string | undefined;
@@ -40,7 +43,7 @@ export async function findWeightFiles(folder: string, variant?: string): Promise
 
 function describe(name: string): WeightFile[] {
   const match = fileName.exec(name);
-  if (match === null) return [];
+  if (match === null || partName.test(name)) return [];
   const isIndex = name.endsWith('.json');
   return [{ name, variant: match[1] ?? match[3], isIndex, rank: (match[2] === 'bin' ? 2 : 0) + (isIndex ? 1 : 0) }];
 }

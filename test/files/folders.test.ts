@@ -21,7 +21,7 @@ async function parts(variant = '', rename = (name: string) => name) {
   const files: Record<string, SafetensorsEntry[]> = {};
   const map: Record<string, string> = {};
   for (const [i, entry] of (await smallWeights()).entries()) {
-    const file = `${stem}-0000${(i % 3) + 1}-of-00003${variant}.safetensors`;
+    const file = `${stem}${variant}-0000${(i % 3) + 1}-of-00003.safetensors`;
     const part = files[file] ?? [];
     part.push({ ...entry, name: rename(entry.name) });
     files[file] = part;
