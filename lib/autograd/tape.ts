@@ -1,5 +1,5 @@
 import { OptionError, ShapeError } from '../errors.js';
-import { add } from '../ops/elementwise.js';
+import { add } from '../ops/broadcast.js';
 import { checkFunction } from '../options.js';
 import { countedNodes, countNode } from '../scope.js';
 import { sizeOf, Tensor } from '../tensor.js';

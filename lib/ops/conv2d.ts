@@ -45,8 +45,8 @@ export interface Conv2dOptions {
 
 const names = ['bias', 'skip', 'shift', 'residual', 'stride', 'padding', 'upsample', 'dtype', 'statistics'];
 
-/** The end of the native call: stride, four paddings, upsample. */
-type Window = readonly [stride: number, top: number, left: number, bottom: number, right: number, upsample: boolean];
+/** The end of the native call: stride, four paddings, upsample. @internal */
+export type Window = readonly [stride: number, top: number, left: number, bottom: number, right: number, upsample: boolean];
 
 /**
  * 2-D cross-correlation of `x` [N, H, W, C1] with `weight` [R, S, C1 + C2, K]:
@@ -58,7 +58,7 @@ type Window = readonly [stride: number, top: number, left: number, bottom: numbe
  */
 export function conv2d(x: TensorLike, weight: TensorLike, options: Conv2dOptions = {}): Tensor {
   checkNames('conv2d', options, names);
-  const window = toWindow(options);
+  const window = toWindow('conv2d', options);
   if (options.statistics !== undefined) checkBoolean('conv2d', 'statistics', options.statistics);
   const input = asFloat('conv2d', 'x', x);
   const filter = asWeight('conv2d', 'weight', weight, input);
@@ -131,15 +131,16 @@ function outputType(asked: unknown, x: Tensor, residual: Tensor | null): FloatTy
   return asked;
 }
 
-function toWindow({ stride = 1, padding = 0, upsample = false }: Conv2dOptions): Window {
-  checkInteger('conv2d', 'stride', stride, 1);
-  checkBoolean('conv2d', 'upsample', upsample);
+/** @internal */
+export function toWindow(operation: string, { stride = 1, padding = 0, upsample = false }: Conv2dOptions): Window {
+  checkInteger(operation, 'stride', stride, 1);
+  checkBoolean(operation, 'upsample', upsample);
   const sides = (Array.isArray(padding) ? padding : [padding, padding, padding, padding]) as readonly number[];
   let good = sides.length === 4;
   for (const side of sides) good &&= Number.isInteger(side) && side >= 0 && side <= 0x7fff;
   if (!good)
     throw new OptionError(
-      `conv2d: option 'padding' must be an integer of at least 0, or four: [top, left, bottom, right]; got ${show(padding)}`,
+      `${operation}: option 'padding' must be an integer of at least 0, or four: [top, left, bottom, right]; got ${show(padding)}`,
     );
   return [stride, ...(sides as [number, number, number, number]), upsample];
 }

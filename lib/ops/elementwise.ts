@@ -1,40 +1,11 @@
 import { tape, wantsGradient } from '../autograd/tape.js';
 import { noRng, type RngOptions } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import { asFloat, expectShape, oneDevice, type TensorLike } from './check.js';
+import { asFloat, type TensorLike } from './check.js';
 import { draw, drawAgain } from './draw.js';
 import { checkNames, checkNumber, checkProbability } from './options.js';
 
-/** y = a + b, shapes and element types alike. Like all maps here: f32 or bf16, the result too; arithmetic in f32. */
-export function add(a: TensorLike, b: TensorLike): Tensor {
-  const x = asFloat('add', 'a', a);
-  const z = asFloat('add', 'b', b, x);
-  const device = oneDevice('add', { a: x, b: z });
-  expectShape('add', 'b', z, x.shape);
-  const y = device.empty(x.shape, x.dtype);
-  device.native.add(x.handle, z.handle, y.handle);
-  return tape('add', y, [x, z], [], (dy) => [dy.alias(), dy.alias()]);
-}
-
-/** y = a · b element by element, shapes and element types alike. */
-export function mul(a: TensorLike, b: TensorLike): Tensor {
-  const x = asFloat('mul', 'a', a);
-  const z = asFloat('mul', 'b', b, x);
-  const device = oneDevice('mul', { a: x, b: z });
-  expectShape('mul', 'b', z, x.shape);
-  const y = device.empty(x.shape, x.dtype);
-  device.native.mul(x.handle, z.handle, y.handle);
-  const times = (dy: Tensor, other: Tensor | undefined): Tensor | null => {
-    if (!other) return null;
-    const product = device.empty(dy.shape, dy.dtype);
-    device.native.mul(dy.handle, other.handle, product.handle);
-    return product;
-  };
-  const saved = [z.edge ? x : null, x.edge ? z : null];
-  return tape('mul', y, [x, z], saved, (dy, [first, second]) => [times(dy, second), times(dy, first)]);
-}
-
-/** y = factor · x + offset. */
+/** y = factor · x + offset. Like all maps here: f32 or bf16, the result too; arithmetic in f32. */
 export function scale(x: TensorLike, factor: number, offset = 0): Tensor {
   checkNumber('scale', 'factor', factor);
   checkNumber('scale', 'offset', offset);

@@ -33,15 +33,15 @@ export function timestepEmbedding(t: TensorLike, dim: number, options: TimestepE
 
 /** Options of `ops.embedding`. */
 export interface EmbeddingOptions {
-  /** [N, D], added to the rows. */
+  /** [N, D] (in general: of the result's shape), added to the rows. */
   addend?: TensorLike | null;
 }
 
 const embeddingNames = ['addend'];
 
 /**
- * Rows of a table: y[n] = table[ids[n]] + addend[n]. `ids` [N] i32, `table` [V, D]; returns [N, D]. The id -1 stands for a
- * row of zeros. An id outside [-1, V) is found when it runs: reading the result then rejects.
+ * Rows of a table: y[n] = table[ids[n]] + addend[n]. `ids` [N] i32, `table` [V, D]; returns [N, D]; ids of more axes: [..., D].
+ * The id -1 stands for a row of zeros. An id outside [-1, V) is found when it runs: reading the result then rejects.
  */
 export function embedding(ids: TensorLike, table: TensorLike, options: EmbeddingOptions = {}): Tensor {
   checkNames('embedding', options, embeddingNames);
@@ -49,10 +49,9 @@ export function embedding(ids: TensorLike, table: TensorLike, options: Embedding
   const weights = asTensor('embedding', 'table', table);
   const addend = optionalTensor('embedding', 'addend', options.addend);
   const device = oneDevice('embedding', { ids: rows, table: weights, addend });
-  expectRank('embedding', 'ids', rows, 1);
   expectRank('embedding', 'table', weights, 2);
   const tableShape = weights.shape;
-  const shape = [rows.size, tableShape[1] as number];
+  const shape = [...rows.shape, tableShape[1] as number];
   if (addend) expectShape('embedding', 'addend', addend, shape);
 
   const y = device.empty(shape, 'f32');

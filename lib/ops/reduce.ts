@@ -1,10 +1,14 @@
 import { tape } from '../autograd/tape.js';
 import type { Tensor } from '../tensor.js';
+import { meanOver, type ReduceOptions, reduceNames } from './axes.js';
 import { asFloat, expectShape, oneDevice, type TensorLike } from './check.js';
 import { cast } from './layout.js';
+import { checkNames } from './options.js';
 
-/** Mean of all elements of an f32 or bf16 tensor, f32 [1]. */
-export function mean(x: TensorLike): Tensor {
+/** Mean of all elements of an f32 or bf16 tensor, f32 [1]; or over some `axes`, of the element type of `x`. */
+export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
+  if (options.axes !== undefined || options.keepDims !== undefined) return meanOver(x, options);
+  checkNames('mean', options, reduceNames);
   const input = asFloat('mean', 'x', x);
   const { device, shape, dtype } = input;
   const y = device.empty([1], 'f32');

@@ -1,14 +1,33 @@
 import { tape } from '../autograd/tape.js';
-import { ShapeError } from '../errors.js';
+import { OptionError, ShapeError } from '../errors.js';
+import { show } from '../options.js';
 import type { Tensor } from '../tensor.js';
+import { repeatTo, sumTo } from './broadcast.js';
 import { asFloat, expectRank, type TensorLike } from './check.js';
 
-/** Nearest-neighbour enlargement by 2: [N, H, W, C] → [N, 2H, 2W, C]. */
-export function upsample(x: TensorLike): Tensor {
+/** Nearest-neighbour enlargement by an integer, or by [down, right]; 2 when left out: [N, H, W, C] → [N, 2H, 2W, C]. */
+export function upsample(x: TensorLike, factor: number | readonly [down: number, right: number] = 2): Tensor {
   const input = asFloat('upsample', 'x', x);
   expectRank('upsample', 'x', input, 4);
-  const { shape } = input;
-  return tape('upsample', repeat2x2(input), [input], [], (dy) => [sum2x2(dy, shape)]);
+  const [down, right] = toFactors(factor);
+  const { device, shape, dtype } = input;
+  if (down === 2 && right === 2) return tape('upsample', repeat2x2(input), [input], [], (dy) => [sum2x2(dy, shape)]);
+  const [n, h, w, c] = shape as [number, number, number, number];
+  const [small, large] = [
+    [n, h, 1, w, 1, c],
+    [n, h, down, w, right, c],
+  ];
+  const y = device.scope(() => repeatTo(input.alias(small), large, 1).alias([n, h * down, w * right, c]));
+  return tape('upsample', y, [input], [], (dy) => [sumTo(dy.alias(large), null, small, dtype, 1).alias(shape)]);
+}
+
+function toFactors(factor: unknown): readonly [down: number, right: number] {
+  const both = (Array.isArray(factor) ? factor : [factor, factor]) as [number, number];
+  if (both.length !== 2 || !both.every((one) => Number.isInteger(one) && one >= 1 && one < 2 ** 30))
+    throw new OptionError(
+      `upsample: option 'factor' must be an integer of at least 1, or two: [down, right]; got ${show(factor)}`,
+    );
+  return both;
 }
 
 /** Mean over 2 × 2 pixels (average pooling): [N, H, W, C] → [N, H/2, W/2, C]. Throws ShapeError for an odd height or width. */

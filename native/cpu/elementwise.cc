@@ -1,7 +1,7 @@
 // Maps of one or two tensors, element by element (core/ops/elementwise.h). Each is one pass; an output may be an input.
 #include "core/ops/elementwise.h"
 
-#include "cpu/float_types.h"
+#include "cpu/elementwise.h"
 #include "cpu/math.h"
 #include "cpu/ops.h"
 #include "cpu/parallel.h"
@@ -9,29 +9,6 @@
 
 namespace diffusion::cpu::DIFFUSION_ISA {
 namespace {
-
-template <class F>
-void map(const Stream& stream, const View& x, const View& y, const F& f) {
-  with_float(y.dtype, [&](auto type) {
-    using T = decltype(type);
-    parallel_elements(stream, y.size(), [from = x.as<T>(), to = y.as<T>(), f](int64_t begin, int64_t end) {
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) to[i] = convert<T>(f(widen(from[i])));
-    });
-  });
-}
-
-template <class F>
-void map(const Stream& stream, const View& a, const View& b, const View& y, const F& f) {
-  with_float(y.dtype, [&](auto type) {
-    using T = decltype(type);
-    const T *const left = a.as<T>(), *const right = b.as<T>();
-    parallel_elements(stream, y.size(), [left, right, to = y.as<T>(), f](int64_t begin, int64_t end) {
-#pragma omp simd
-      for (int64_t i = begin; i < end; ++i) to[i] = convert<T>(f(widen(left[i]), widen(right[i])));
-    });
-  });
-}
 
 template <class T>
 void drop(const Stream& stream, const Dropout& op) {

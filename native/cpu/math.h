@@ -55,4 +55,70 @@ inline float silu_slope(float x) {
   return s * madd(x, rest, 1.0f);
 }
 
+// The derivative of sigmoid, free of cancellation.
+inline float sigmoid_slope(float x) {
+  const float e = exp_f32(-fabsf(x)), near = 1.0f / (1.0f + e);
+  return e * near * near;
+}
+
+// Near zero by the polynomial of the Cephes library, where 1 − e^(−2|x|) would cancel.
+inline float tanh_f32(float x) {
+  const float e = exp_f32(-2.0f * fabsf(x));
+  const float far = (1.0f - e) / (1.0f + e);
+  const float z = x * x;
+  float p = -5.70498872745e-3f;
+  p = madd(p, z, 2.06390887954e-2f);
+  p = madd(p, z, -5.37397155531e-2f);
+  p = madd(p, z, 1.33314422036e-1f);
+  p = madd(p, z, -3.33332819422e-1f);
+  const float near = madd(p * z, x, x);
+  return fabsf(x) < 0.625f ? near : copysignf(far, x);
+}
+
+// φ(x)·√(2π) and Φ(−|x|) of the standard normal distribution: Φ(−a) = e^(−a²/2)·t·P(t) with t = 1/(1 + 0.35·a), P
+// fitted to a relative error of 3e-8.
+struct Normal {
+  float density, tail;
+};
+
+inline Normal normal_f32(float x) {
+  float a = fabsf(x);
+  a = a > 15.0f ? 15.0f : a;  // Φ(−15) is 0 in f32; the comparison keeps NaN
+  const float square = a * a;
+  const float density = exp_f32(-0.5f * square) * madd(madd(a, a, -square), -0.5f, 1.0f);  // what rounding a² lost
+  const float t = 1.0f / madd(0.35f, a, 1.0f);
+  float p = -0.0291584991f;
+  p = madd(p, t, 0.144033805f);
+  p = madd(p, t, -0.255844742f);
+  p = madd(p, t, 0.159325927f);
+  p = madd(p, t, -0.0232163817f);
+  p = madd(p, t, 0.105554081f);
+  p = madd(p, t, 0.119820923f);
+  p = madd(p, t, 0.139863566f);
+  p = madd(p, t, 0.139621302f);
+  return {density, density * (p * t)};
+}
+
+inline float normal_cdf(float x, float tail) { return x < 0.0f ? tail : 1.0f - tail; }
+
+inline float gelu_f32(float x) { return x * normal_cdf(x, normal_f32(x).tail); }
+
+inline float gelu_slope(float x) {
+  constexpr float kDensity = 0.398942280401432678f;  // 1/√(2π)
+  const Normal at = normal_f32(x);
+  return madd(x, kDensity * at.density, normal_cdf(x, at.tail));
+}
+
+// ½·(1 + tanh(u)) is sigmoid(2u), here of u = √(2/π)·(x + 0.044715·x³).
+constexpr float kGeluLinear = 1.59576912160573071f, kGeluCubic = 0.0713548162726002527f;
+
+inline float gelu_tanh_f32(float x) { return x * sigmoid(x * madd(kGeluCubic * x, x, kGeluLinear)); }
+
+inline float gelu_tanh_slope(float x) {
+  float near = x > 15.0f ? 15.0f : x;  // beyond, the slope is 0 or 1
+  near = near < -15.0f ? -15.0f : near;
+  const float square = near * near, u = near * madd(kGeluCubic, square, kGeluLinear);
+  return madd(near * sigmoid_slope(u), madd(3.0f * kGeluCubic, square, kGeluLinear), sigmoid(u));
+}
+
 }  // namespace diffusion::cpu::DIFFUSION_ISA

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Device, Tensor } from '../../lib/index.js';
 import { DisposedError, OptionError, openDevice } from '../../lib/index.js';
-import { add, silu } from '../../lib/ops/elementwise.js';
+import { add } from '../../lib/ops/broadcast.js';
+import { silu } from '../../lib/ops/elementwise.js';
 import { eachDevice } from '../support/devices.js';
 
 eachDevice((id) => {

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { Device } from '../../lib/index.js';
 import { DeviceError, OptionError, OutOfMemoryError, openDevice } from '../../lib/index.js';
-import { add, silu } from '../../lib/ops/elementwise.js';
+import { add } from '../../lib/ops/broadcast.js';
+import { silu } from '../../lib/ops/elementwise.js';
 
 // A device that a handful of 4 MB tensors fill.
 const million = [1_000_000];

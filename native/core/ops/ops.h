@@ -1,20 +1,25 @@
 // Every operation of the contract, once: (operation, function of a backend). The order is the operation's number.
 #pragma once
 
+#include "core/ops/activation.h"
 #include "core/ops/adamw.h"
 #include "core/ops/attention.h"
+#include "core/ops/broadcast.h"
 #include "core/ops/conv2d.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
 #include "core/ops/group_norm.h"
+#include "core/ops/layer_norm.h"
 #include "core/ops/layout.h"
 #include "core/ops/linear.h"
 #include "core/ops/linear_group.h"
+#include "core/ops/pad.h"
 #include "core/ops/pooling.h"
 #include "core/ops/process.h"
 #include "core/ops/random.h"
 #include "core/ops/reduce.h"
 #include "core/ops/reverse_step.h"
+#include "core/ops/softmax.h"
 #include "core/ops/upsample.h"
 
 #define DIFFUSION_OPS(X)                                       \
@@ -48,6 +53,16 @@
   X(AvgPoolBackward, avg_pool_backward)                        \
   X(MaxPool, max_pool)                                         \
   X(MaxPoolBackward, max_pool_backward)                        \
+  X(Activation, activation)                                    \
+  X(ActivationBackward, activation_backward)                   \
+  X(Softmax, softmax)                                          \
+  X(SoftmaxBackward, softmax_backward)                         \
+  X(LayerNorm, layer_norm)                                     \
+  X(LayerNormBackward, layer_norm_backward)                    \
+  X(Broadcast, broadcast)                                      \
+  X(ReduceSum, reduce_sum)                                     \
+  X(Pad, pad)                                                  \
+  X(Place, place)                                              \
   X(TimestepEmbedding, timestep_embedding)                     \
   X(Embedding, embedding)                                      \
   X(EmbeddingBackward, embedding_backward)                     \
