@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { noGrad } from '../autograd/tape.js';
 import { NonFiniteError, OptionError } from '../errors.js';
-import { asTensor, expectShape, oneDevice } from '../ops/check.js';
 import { mul } from '../ops/broadcast.js';
+import { asTensor, expectShape, oneDevice } from '../ops/check.js';
 import { linear } from '../ops/linear.js';
 import { integer, parseOptions, signal } from '../options.js';
 import { forEachInSlices } from '../slices.js';

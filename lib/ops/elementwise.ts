@@ -5,6 +5,8 @@ import { asFloat, type TensorLike } from './check.js';
 import { draw, drawAgain } from './draw.js';
 import { checkNames, checkNumber, checkProbability } from './options.js';
 
+export { add, mul } from './broadcast.js';
+
 /** y = factor · x + offset. Like all maps here: f32 or bf16, the result too; arithmetic in f32. */
 export function scale(x: TensorLike, factor: number, offset = 0): Tensor {
   checkNumber('scale', 'factor', factor);

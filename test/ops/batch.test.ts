@@ -50,6 +50,18 @@ const computations: Record<string, { sample: number[]; run(device: Device, x: Te
   },
   'attention of many tokens': { sample: [256, 64], run: (_, x) => ops.attention(x, x, x) },
   silu: { sample: [5, 7], run: (_, x) => ops.silu(x) },
+  gelu: { sample: [5, 7], run: (_, x) => ops.gelu(x) },
+  softmax: { sample: [3, 67], run: (_, x) => ops.softmax(x) },
+  layerNorm: { sample: [9, 40], run: (device, x) => ops.layerNorm(x, weights(device, [40]), weights(device, [40])) },
+  'layerNorm of images': { sample: [16, 16, 12], run: (_, x) => ops.layerNorm(x, null, null, { axes: 3 }) },
+  pooling: { sample: [7, 5, 3], run: (_, x) => ops.add(ops.avgPool2d(x, 3), ops.maxPool2d(x, 3)) },
+  'mean of pixels': { sample: [40, 40, 5], run: (_, x) => ops.mean(x, { axes: [1, 2] }) },
+  'sum of samples': { sample: [9, 1000], run: (_, x) => ops.sum(x, { axes: [1, 2], keepDims: true }) },
+  'add of channels': { sample: [5, 7, 6], run: (device, x) => ops.add(x, weights(device, [6])) },
+  convTranspose2d: {
+    sample: [9, 7, 13],
+    run: (device, x) => ops.convTranspose2d(x, weights(device, [4, 4, 17, 13]), { stride: 2, padding: 1 }),
+  },
   mseLossPerSample: { sample: [33, 31], run: (device, x) => ops.mseLossPerSample(x, device.zeros(x.shape)) },
   timestepEmbedding: {
     sample: [1],
