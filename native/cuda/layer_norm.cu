@@ -185,7 +185,7 @@ void sum_parameters(Stream& stream, const LayerNormBackward& op) {
     check_launch(LayerNormBackward::name);
   }
   for_runs<1>(stream, LayerNormBackward::name, 2, width,
-           SumBlocks{partial, op.dgamma.f32(), op.dbeta.f32(), blocks, width, op.accumulate});
+              SumBlocks{partial, op.dgamma.f32(), op.dbeta.f32(), blocks, width, op.accumulate});
 }
 
 }  // namespace
