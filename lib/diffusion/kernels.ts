@@ -78,7 +78,8 @@ export function gather(table: Tensor, t: Tensor): Tensor {
 /** How a model tells the variance of a reverse step: not at all, as its logarithm, or as a place within a range of logarithms. */
 export type VarianceKind = 'fixed' | 'learned' | 'learnedRange';
 
-const variances: Record<VarianceKind, number> = { fixed: 0, learned: 1, learnedRange: 2 };
+/** Numbers of native/core/ops/process.h. */
+export const variances: Record<VarianceKind, number> = { fixed: 0, learned: 1, learnedRange: 2 };
 
 /** Inputs of `reverseStep`, checked. */
 export interface ReverseInputs {

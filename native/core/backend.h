@@ -9,7 +9,7 @@
 
 namespace diffusion {
 
-inline constexpr uint32_t kAbi = 7;  // raised with any change of this file or of an operation's struct
+inline constexpr uint32_t kAbi = 8;  // raised with any change of this file or of an operation's struct
 
 struct Failure {
   char code[32];  // one of error.h

@@ -54,6 +54,7 @@ class ModelOutput {
   bool whole_runs_as(int64_t samples, int64_t size) const { return doubled_ || whole_runs(samples, size, data_); }
 
   DEVICE explicit operator bool() const { return data_ != nullptr; }
+  DEVICE bool doubled() const { return doubled_; }
   // Elements `first` + k of sample n, `size` of which make one; `whole` is that of x. `plain`: there is one half only.
   template <bool plain = false>
   DEVICE Four<float> mean(int64_t n, int64_t size, int64_t first, int count, bool whole) const {
@@ -64,25 +65,44 @@ class ModelOutput {
     return half(n, size, first, count, channels_);
   }
 
+  // Writes what `mean` and `variance` read.
+  DEVICE void store_mean(int64_t n, int64_t size, int64_t first, int count, bool whole, const Four<float>& four) const {
+    if (!doubled_) return store(data_ + n * size + first, count, whole, four);
+    each(n, size, first, count, 0, four, [](auto& to, auto& value) { to = value; });
+  }
+  DEVICE void store_variance(int64_t n, int64_t size, int64_t first, int count, const Four<float>& four) const {
+    each(n, size, first, count, channels_, four, [](auto& to, auto& value) { to = value; });
+  }
+
  private:
   DEVICE Four<float> half(int64_t n, int64_t size, int64_t first, int count, int64_t offset) const {
+    return each(n, size, first, count, offset, Four<float>{}, [](auto& from, auto& value) { value = from; });
+  }
+
+  // move(element in memory, four.at[k]) for the elements of one half; 16 bytes at once where that is the same.
+  template <class Move>
+  DEVICE Four<float> each(int64_t n, int64_t size, int64_t first, int count, int64_t offset, Four<float> four,
+                          const Move& move) const {
     const int64_t pixel = divisor_.of(static_cast<uint32_t>(first));
-    const float* from = data_ + 2 * n * size + first + pixel * channels_ + offset;
-    if (whole_) return load(from, count, true);
+    float* place = data_ + 2 * n * size + first + pixel * channels_ + offset;
+    if (whole_) {
+      auto& together = *reinterpret_cast<Four<float>*>(place);
+      move(together, four);
+      return four;
+    }
     int64_t left = (pixel + 1) * channels_ - first;  // elements of this pixel
-    Four<float> four{};
     for (int k = 0; k < 4; ++k) {
       if (k >= count) break;
       if (k >= left) {
-        from += channels_;
+        place += channels_;
         left += channels_;
       }
-      four.at[k] = from[k];
+      move(place[k], four.at[k]);
     }
     return four;
   }
 
-  const float* data_;
+  float* data_;
   int64_t channels_;
   Divisor divisor_;
   bool doubled_, whole_ = false;

@@ -20,7 +20,10 @@
 #include "core/ops/reduce.h"
 #include "core/ops/reverse_step.h"
 #include "core/ops/softmax.h"
+#include "core/ops/threshold.h"
+#include "core/ops/timesteps.h"
 #include "core/ops/upsample.h"
+#include "core/ops/variational.h"
 
 #define DIFFUSION_OPS(X)                                       \
   X(Conv2d, conv2d)                                            \
@@ -70,6 +73,12 @@
   X(Blend, blend)                                              \
   X(Gather, gather)                                            \
   X(ReverseStep, reverse_step)                                 \
+  X(Threshold, threshold)                                      \
+  X(ModelVariance, model_variance)                             \
+  X(VariationalBound, variational_bound)                       \
+  X(VariationalBoundBackward, variational_bound_backward)      \
+  X(ImportanceTimesteps, importance_timesteps)                 \
+  X(RecordLosses, record_losses)                               \
   X(Mean, mean)                                                \
   X(MeanBackward, mean_backward)                               \
   X(SumPixels, sum_pixels)                                     \

@@ -54,6 +54,16 @@ template <>
 inline constexpr bool kChecksIndices<Gather> = true;
 template <>
 inline constexpr bool kChecksIndices<ReverseStep> = true;
+template <>
+inline constexpr bool kChecksIndices<Threshold> = true;
+template <>
+inline constexpr bool kChecksIndices<RecordLosses> = true;
+template <>
+inline constexpr bool kChecksIndices<ModelVariance> = true;
+template <>
+inline constexpr bool kChecksIndices<VariationalBound> = true;
+template <>
+inline constexpr bool kChecksIndices<VariationalBoundBackward> = true;
 
 template <class Op>
 void run_one(Stream& stream, void (*function)(Stream&, const Op&), const Op& op) {
