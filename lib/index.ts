@@ -14,9 +14,11 @@ export type { ImageReader, ReadingOptions } from './data/source.js';
 export { Device, type DeviceMemory } from './device.js';
 export { type DeviceInfo, listDevices } from './deviceList.js';
 export type { Labels, NoiseOptions, Timesteps } from './diffusion/arguments.js';
+export type { BitsPerDimension, BitsPerDimensionOptions } from './diffusion/bitsPerDimension.js';
 export { GaussianDiffusion, type LossesOf } from './diffusion/gaussian.js';
 export type {
   DdimSampleOptions,
+  DynamicThreshold,
   GaussianDiffusionOptions,
   GaussianMoments,
   LossKind,
@@ -53,6 +55,7 @@ export {
   OutOfMemoryError,
   ShapeError,
 } from './errors.js';
+export { type BitsEvaluation, type EvaluateBitsOptions, evaluateBits } from './evaluation/bitsPerDimension.js';
 export {
   type EvaluateLossOptions,
   evaluateLoss,
@@ -91,5 +94,11 @@ export { Sampler, type SamplerStep } from './sampling/sampler.js';
 export { type Layout, Tensor } from './tensor.js';
 export { AdamW, type AdamWOptions } from './training/adamW.js';
 export type { LearningRateSchedule } from './training/learningRate.js';
+export {
+  type DrawnTimesteps,
+  type DrawOptions,
+  type LossHistory,
+  LossSecondMomentSampler,
+} from './training/lossSecondMoment.js';
 export { Trainer, type TrainingProgress } from './training/trainer.js';
 export type { TrainerOptions } from './training/trainerOptions.js';

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { ImageDataset } from '../data/dataset.js';
 import type { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { type BitsEvaluation, evaluateBits } from '../evaluation/bitsPerDimension.js';
 import { evaluateLoss, type LossEvaluation } from '../evaluation/lossByTimestep.js';
 import type { UNet } from '../nn/unet.js';
 import { openDevice } from '../openDevice.js';
@@ -15,6 +16,7 @@ import { choice, deviceOptions, integer, jsonOption } from './values.js';
 /** What `evaluate` is given. */
 export interface EvaluateArguments extends DataOptions {
   count: number;
+  bits: number;
   samples: number;
   steps: number;
   method: 'ddpm' | 'ddim';
@@ -26,10 +28,11 @@ export interface EvaluateArguments extends DataOptions {
   json?: JsonTarget;
 }
 
-const bitsReason = 'not available: this version cannot compute the variational bound of a model';
-
 const evaluation = () => [
   new Option('--count <n>', 'images whose loss is measured, chosen by the seed').argParser(integer(1)).default(256),
+  new Option('--bits <n>', 'images whose bits/dim are computed, by as many evaluations as the schedule has steps; 0: none')
+    .argParser(integer(0))
+    .default(8),
   new Option('--samples <n>', 'samples that are compared with images; 0: none').argParser(integer(0)).default(64),
   new Option('--steps <n>', 'model evaluations a sample, at most').argParser(integer(1)).default(50),
   choice('--method <name>', 'sampling method', 'ddpm', 'ddim').default('ddim'),
@@ -44,7 +47,9 @@ const evaluation = () => [
 export function addEvaluateCommand(program: Command): void {
   const command = program
     .command('evaluate')
-    .description('measure a trained model on images: its loss by timestep, and how far its samples are from the images')
+    .description(
+      'measure a trained model on images: its loss by timestep, its bits per dimension, and how far its samples are from the images',
+    )
     .argument('<model>', "pipeline folder, or the output folder of 'train' or one of its checkpoints (averaged weights)");
   for (const option of dataOptions("the model's; IDX files: as stored", "the model's"))
     command.addOption(option.helpGroup('Data:'));
@@ -64,9 +69,10 @@ async function evaluate(path: string, given: EvaluateArguments, signal: AbortSig
       defaultChannels: ({ 1: '1', 3: '3', 4: '4' } as const)[model.inChannels],
     });
     const loss = await measureLoss({ model, diffusion, data, count, batchSize, seed, signal });
+    const bits = await measureBits({ model, diffusion, data, count: given.bits, batchSize, seed, signal });
     const quality = await measureSamples({ model, diffusion, data, given, signal });
     const seconds = (performance.now() - began) / 1000;
-    if (json !== true) for (const line of table(loss, quality)) say(json, line);
+    if (json !== true) for (const line of table(loss, bits, quality)) say(json, line);
     await writeResult(json, {
       model: path,
       images: loss.images,
@@ -75,8 +81,7 @@ async function evaluate(path: string, given: EvaluateArguments, signal: AbortSig
       mse: loss.mse,
       standardError: loss.standardError,
       quartiles: loss.quartiles,
-      bitsPerDimension: null,
-      bitsPerDimensionReason: bitsReason,
+      bitsPerDimension: bits,
       sampleQuality: quality,
       seconds,
       device: device.info.id,
@@ -87,7 +92,7 @@ async function evaluate(path: string, given: EvaluateArguments, signal: AbortSig
   }
 }
 
-async function measureLoss(options: {
+interface Measured {
   model: UNet;
   diffusion: GaussianDiffusion;
   data: ImageDataset;
@@ -95,28 +100,43 @@ async function measureLoss(options: {
   batchSize: number;
   seed: number;
   signal: AbortSignal;
-}): Promise<LossEvaluation> {
+}
+
+const measureLoss = (options: Measured): Promise<LossEvaluation> =>
+  withProgress('loss', (onProgress) => evaluateLoss({ ...options, onProgress }));
+
+/** Bits per dimension; null where none are asked for. */
+async function measureBits(options: Measured): Promise<BitsEvaluation | null> {
+  return options.count === 0 ? null : withProgress('bits/dim', (onProgress) => evaluateBits({ ...options, onProgress }));
+}
+
+async function withProgress<T>(
+  title: string,
+  run: (onProgress: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
   let progress: Progress | undefined;
   try {
-    return await evaluateLoss({
-      ...options,
-      onProgress: (done, total) => {
-        progress ??= new Progress('loss', total);
-        progress.update(done);
-      },
+    return await run((done, total) => {
+      progress ??= new Progress(title, total);
+      progress.update(done);
     });
   } finally {
     progress?.stop();
   }
 }
 
-function* table({ mse, standardError, quartiles }: LossEvaluation, quality: SampleQuality | null): Generator<string> {
+function* table(
+  { mse, standardError, quartiles }: LossEvaluation,
+  bits: BitsEvaluation | null,
+  quality: SampleQuality | null,
+): Generator<string> {
   const row = (range: string, error: { mse: number; standardError: number }) =>
     `${range.padEnd(12)} ${error.mse.toPrecision(5).padEnd(12)} ±${error.standardError.toPrecision(2)}`;
   yield `${'timesteps'.padEnd(12)} ${'MSE of ε'.padEnd(12)} standard error`;
   for (const part of quartiles) yield row(`${part.first}–${part.last}`, part);
   yield row('all', { mse, standardError });
-  yield `bits/dim     ${bitsReason}`;
+  if (bits)
+    yield `${'bits/dim'.padEnd(12)} ${bits.bitsPerDimension.toPrecision(5).padEnd(12)} ±${bits.standardError.toPrecision(2)}, of ${bits.images} images`;
   if (!quality) return;
   const { samples, directions, samplesToData, dataToData } = quality;
   yield `sliced Wasserstein distance of ${samples} images, ${directions} directions (values from -1 to 1):`;

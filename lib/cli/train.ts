@@ -5,6 +5,7 @@ import type { ImageDataset } from '../data/dataset.js';
 import type { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
+import { isLearned } from '../diffusion/tables.js';
 import { DatasetError, OptionError } from '../errors.js';
 import { savePipeline } from '../files/pipeline.js';
 import { UNet } from '../nn/unet.js';
@@ -85,11 +86,14 @@ async function takeSteps(trainer: Trainer, { steps, preview }: TrainArguments, s
 
 function newTrainer(device: Device, data: ImageDataset, given: TrainArguments): Trainer {
   const { baseChannels, channelMults, resBlocks, heads, dropout, timeEmbedding, groups, dtype, seed } = given;
-  const { schedule, timesteps, prediction, variance } = given;
+  const { schedule, timesteps, prediction, variance, loss, lossWeighting } = given;
+  const { minSnrGamma, timestepSampler, rescaleTimesteps } = given;
+  const process = { prediction, variance, loss, lossWeighting, minSnrGamma, timestepSampler, rescaleTimesteps };
   if (given.classes && !data.labels) throw new DatasetError('train: --classes needs data with classes');
   const model = new UNet(device, {
     imageSize: [data.height, data.width],
     inChannels: data.channels,
+    outChannels: variance && isLearned(variance) ? 2 * data.channels : data.channels,
     baseChannels,
     channelMults,
     resBlocks,
@@ -107,7 +111,7 @@ function newTrainer(device: Device, data: ImageDataset, given: TrainArguments): 
   return new Trainer({
     model,
     data,
-    diffusion: new GaussianDiffusion(device, NoiseSchedule[schedule]({ timesteps }), { prediction, variance }),
+    diffusion: new GaussianDiffusion(device, NoiseSchedule[schedule]({ timesteps }), process),
     batchSize: given.batchSize,
     microBatch: given.microBatch,
     learningRate: given.learningRate,

@@ -1,4 +1,6 @@
 import { type Command, Option } from 'commander';
+import type { LossKind } from '../diffusion/gaussianOptions.js';
+import type { Prediction, Variance } from '../diffusion/tables.js';
 import { type DataOptions, dataOptions } from './data.js';
 import type { JsonTarget } from './output.js';
 import { choice, deviceOptions, integer, jsonOption, list, number } from './values.js';
@@ -36,8 +38,13 @@ export interface TrainArguments extends DataOptions {
   gradientCheckpointing?: true;
   schedule: 'linear' | 'cosine' | 'scaledLinear' | 'sigmoid';
   timesteps?: number;
-  prediction?: 'epsilon' | 'sample' | 'v';
-  variance?: 'fixedSmall' | 'fixedLarge';
+  prediction?: Prediction;
+  variance?: Variance;
+  loss?: LossKind;
+  lossWeighting?: 'none' | 'minSnr';
+  minSnrGamma?: number;
+  timestepSampler?: 'uniform' | 'lossSecondMoment';
+  rescaleTimesteps?: true;
   device: string;
   threads?: number;
   json?: JsonTarget;
@@ -78,8 +85,13 @@ const network = () => [
 const diffusion = () => [
   choice('--schedule <kind>', 'noise schedule', 'linear', 'cosine', 'scaledLinear', 'sigmoid').default('linear'),
   new Option('--timesteps <n>', 'steps of the schedule (default: 1000)').argParser(integer(1)),
-  choice('--prediction <kind>', 'what the model predicts (default: epsilon)', 'epsilon', 'sample', 'v'),
-  choice('--variance <kind>', 'of a reverse step (default: fixedSmall)', 'fixedSmall', 'fixedLarge'),
+  choice('--prediction <kind>', 'what the model predicts (default: epsilon)', 'epsilon', 'sample', 'v', 'previous'),
+  choice('--variance <kind>', 'of a reverse step (default: fixedSmall)', 'fixedSmall', 'fixedLarge', 'learned', 'learnedRange'),
+  choice('--loss <kind>', 'objective (default: mse)', 'mse', 'rescaledMse', 'kl', 'rescaledKl', 'l1', 'huber'),
+  choice('--loss-weighting <kind>', 'weight of a step by its signal-to-noise ratio (default: none)', 'none', 'minSnr'),
+  new Option('--min-snr-gamma <x>', 'γ of minSnr (default: 5)').argParser(number(0)),
+  choice('--timestep-sampler <kind>', 'how steps are drawn (default: uniform)', 'uniform', 'lossSecondMoment'),
+  new Option('--rescale-timesteps', 'give the model t·1000/T'),
 ];
 
 /** Declares the options of `train`. */

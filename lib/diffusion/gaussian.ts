@@ -3,6 +3,7 @@ import { OptionError } from '../errors.js';
 import { parseOptions, show } from '../options.js';
 import type { Tensor } from '../tensor.js';
 import { labelsOf, type NoiseOptions, type Timesteps } from './arguments.js';
+import { type BitsPerDimension, type BitsPerDimensionOptions, bitsPerDimension } from './bitsPerDimension.js';
 import * as forward from './forwardProcess.js';
 import * as options from './gaussianOptions.js';
 import { gather } from './kernels.js';
@@ -12,7 +13,7 @@ import { imageTypes, onImages, type Process } from './process.js';
 import { ProcessTables } from './processTables.js';
 import * as reverse from './reverseProcess.js';
 import { NoiseSchedule } from './schedule.js';
-import type { FixedVariance, Prediction } from './tables.js';
+import type { Prediction, Variance } from './tables.js';
 
 /** Losses at once, or a promise of them when the model is an async function. */
 export type LossesOf<M extends Model> = M extends Network | ModelFunction<Tensor>
@@ -41,11 +42,13 @@ export class GaussianDiffusion {
   /** What the model outputs. */
   readonly prediction: Prediction;
   /** Variance of a reverse step, or how the model puts it out. */
-  readonly variance: FixedVariance;
+  readonly variance: Variance;
   /** Whether predictions of x_0 are clipped to [-1, 1]. */
   readonly clipDenoised: boolean;
   /** What changes predictions of x_0 before they are clipped. */
   readonly denoisedFn: ((predXStart: Tensor) => Tensor) | undefined;
+  /** Clipping that adapts to each sample, in place of `clipDenoised`. */
+  readonly dynamicThreshold: Required<options.DynamicThreshold> | undefined;
   /** Whether the model gets t·1000/T instead of t. */
   readonly rescaleTimesteps: boolean;
   /** Objective of `trainingLosses`. */
@@ -55,7 +58,7 @@ export class GaussianDiffusion {
   /** γ of `lossWeighting` 'minSnr'. */
   readonly minSnrGamma: number;
   /** How training draws its steps. */
-  readonly timestepSampler: 'uniform';
+  readonly timestepSampler: 'uniform' | 'lossSecondMoment';
   readonly #process: Process;
 
   /** @throws OptionError for a wrong argument or option, or options that do not go together. */
@@ -70,6 +73,7 @@ export class GaussianDiffusion {
     this.variance = checked.variance;
     this.clipDenoised = checked.clipDenoised;
     this.denoisedFn = checked.denoisedFn;
+    this.dynamicThreshold = checked.dynamicThreshold;
     this.rescaleTimesteps = checked.rescaleTimesteps;
     this.loss = checked.loss;
     this.lossWeighting = checked.lossWeighting;
@@ -147,6 +151,16 @@ export class GaussianDiffusion {
     // Unscoped: the batch lives until an async model has settled.
     const batch = this.device.unscoped(() => onImages(process, operation, { x0 }, t, prepare, imageTypes));
     return objective(process, model, batch) as LossesOf<M>;
+  }
+
+  /**
+   * The variational bound on the negative log-likelihood of images (f32, or u8), in bits per dimension (Nichol & Dhariwal 2021,
+   * section 2.2): a term for each step from t = T-1 down to 0, and the prior's. The model is run without dropout, T times; at most
+   * two evaluations are under way, and the event loop is never held up. `predXStart` is clipped as in sampling.
+   * @throws At once as `trainingLosses`; rejects with what an async model or a device throws, or the signal's reason.
+   */
+  bitsPerDimension(model: Model, x0: Tensor, given: BitsPerDimensionOptions = {}): Promise<BitsPerDimension> {
+    return bitsPerDimension(this.#process, model, x0, given);
   }
 
   /** Frees the coefficient tables. */

@@ -1,11 +1,13 @@
-import { mul } from '../ops/elementwise.js';
+import { add, mul, scale } from '../ops/elementwise.js';
 import { lossPerSample } from '../ops/reduce.js';
 import type { Seed } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import type { TrainingLosses } from './gaussianOptions.js';
+import { variationalBound } from './bound.js';
+import type { LossKind, TrainingLosses } from './gaussianOptions.js';
 import { applyNoising, blend, gather, type NoisingInputs } from './kernels.js';
 import { callModel, isPromise, type Model, releaseOutput } from './model.js';
 import type { Process } from './process.js';
+import { isLearned } from './tables.js';
 
 /** A training batch, checked; `t`, `modelTimesteps` and `labels` are freed here. */
 export interface TrainingBatch extends NoisingInputs {
@@ -17,9 +19,21 @@ export interface TrainingBatch extends NoisingInputs {
 /** What the model's output is compared with. */
 interface Noised {
   xt: Tensor;
-  /** What the model should predict. */
-  target: Tensor;
+  /** What the model should predict; not for 'kl'. */
+  target: Tensor | null;
+  /** x_0 as f32, mirrored where the batch is; only where the loss needs it. */
+  x0: Tensor | null;
 }
+
+/** The error of the prediction in each objective; null: the bound alone. */
+const errors: Record<LossKind, 'mse' | 'l1' | 'huber' | null> = {
+  mse: 'mse',
+  rescaledMse: 'mse',
+  l1: 'l1',
+  huber: 'huber',
+  kl: null,
+  rescaledKl: null,
+};
 
 /**
  * Noises a batch, runs the model with `train: true` and compares its output with what it should predict (Ho et al. 2020, algorithm 1;
@@ -56,16 +70,31 @@ export function objective(
   }
 }
 
-function noiseBatch({ prediction, tables }: Process, batch: NoisingInputs): Noised {
-  if (prediction !== 'previous') return applyNoising({ ...batch, target: prediction });
-  const { xt, x0 } = applyNoising({ ...batch, keepStart: true });
-  const target = blend(x0, xt, batch.t, tables.posterior());
-  x0.dispose();
-  return { xt, target };
+function noiseBatch({ loss, prediction, variance, tables }: Process, batch: NoisingInputs): Noised {
+  const isCompared = errors[loss] !== null;
+  if (!isCompared) return { target: null, ...applyNoising({ ...batch, keepStart: true }) };
+  if (prediction === 'previous') {
+    const { xt, x0 } = applyNoising({ ...batch, keepStart: true });
+    return { xt, target: blend(x0, xt, batch.t, tables.posterior()), x0 };
+  }
+  if (isLearned(variance)) return applyNoising({ ...batch, target: prediction, keepStart: true });
+  return { x0: null, ...applyNoising({ ...batch, target: prediction }) };
 }
 
-function compareOutput({ loss, lossWeighting, minSnrGamma, tables }: Process, output: Tensor, { target }: Noised, t: Tensor) {
-  const plain = lossPerSample('trainingLosses', output, target, loss);
+function compareOutput(process: Process, output: Tensor, { xt, target, x0 }: Noised, t: Tensor): TrainingLosses {
+  const { loss, lossWeighting, minSnrGamma, schedule, tables } = process;
+  const error = errors[loss];
+  const bound = (detachMean: boolean) =>
+    variationalBound(output, { x0: x0 as Tensor, xt, t, table: tables.bound(), variance: process.variance, clip: 0, detachMean });
+  if (!target || !error) {
+    const vb = loss === 'kl' ? bound(false) : scale(bound(false), schedule.length);
+    return { loss: vb, vb: vb.alias() };
+  }
+  const plain = lossPerSample('trainingLosses', output, target, error);
   const weighted = lossWeighting === 'none' ? plain : mul(plain, gather(tables.minSnr(minSnrGamma), t));
-  return { loss: weighted, ...(loss === 'mse' && { mse: plain.alias() }) };
+  const mse = error === 'mse' ? { mse: plain.alias() } : {};
+  if (!isLearned(process.variance)) return { loss: weighted, ...mse };
+  // With T/1000 the sum is L_simple + 0.001·L_vlb, whatever T.
+  const vb = loss === 'mse' ? bound(true) : scale(bound(true), schedule.length / 1000);
+  return { loss: add(weighted, vb), ...mse, vb: vb.alias() };
 }

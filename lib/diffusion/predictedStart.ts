@@ -3,6 +3,7 @@ import { noRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import { tensorLike } from './arguments.js';
 import { reverseStep } from './kernels.js';
+import { startBound } from './modelOutput.js';
 import type { Process } from './process.js';
 import type { Prediction } from './tables.js';
 
@@ -12,19 +13,19 @@ export interface PredictedStart {
   output: Tensor;
   /** What `output` is. */
   prediction: Prediction;
-  /** Bound of each sample's x_0, [N]. */
+  /** Bound of each sample's x_0, [N], with `dynamicThreshold`. */
   bound: Tensor | null;
   /** Bound of all samples' x_0; 0: none. */
   clip: number;
 }
 
 /**
- * The prediction of x_0 behind a model's output: as the process asks for, changed by `denoisedFn` and bounded by
- * `clipDenoised`.
+ * The prediction of x_0 behind a model's output: as the process asks for, changed by `denoisedFn` and bounded by `dynamicThreshold`
+ * or `clipDenoised`.
  * @throws OptionError, ShapeError, DTypeError, DeviceMismatchError for what `denoisedFn` returns; what it throws.
  */
 export function predictedStart(process: Process, operation: string, output: Tensor, xt: Tensor, t: Tensor): PredictedStart {
-  const { denoisedFn, clipDenoised, tables } = process;
+  const { denoisedFn, dynamicThreshold, clipDenoised, tables } = process;
   const start = { output, prediction: process.prediction };
   if (denoisedFn) {
     const free = { bound: null, clip: 0, noise: null, rng: noRng };
@@ -37,7 +38,9 @@ export function predictedStart(process: Process, operation: string, output: Tens
     );
     start.prediction = 'sample';
   }
-  return { ...start, bound: null, clip: clipDenoised ? 1 : 0 };
+  if (!dynamicThreshold) return { ...start, bound: null, clip: clipDenoised ? 1 : 0 };
+  const table = tables.reverse('mean', 0, start.prediction);
+  return { ...start, bound: startBound({ output: start.output, xt, t, table, ...dynamicThreshold }), clip: 0 };
 }
 
 /** A start's output with the variance channels of the model's output behind it, unless it has them already. */

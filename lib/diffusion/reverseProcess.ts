@@ -1,3 +1,5 @@
+import { noGrad } from '../autograd/tape.js';
+import { add, mul } from '../ops/elementwise.js';
 import { parseOptions } from '../options.js';
 import { noRng, type Rng, streams } from '../random.js';
 import type { Tensor } from '../tensor.js';
@@ -5,9 +7,10 @@ import { noiseSource, type Timesteps, tensorLike, tensorOn } from './arguments.j
 import { pick } from './forwardProcess.js';
 import * as options from './gaussianOptions.js';
 import { blend, reverseStep } from './kernels.js';
+import { modelVariance } from './modelOutput.js';
 import { joinVariance, type PredictedStart, predictedStart } from './predictedStart.js';
 import { expectOutput, onImages, type Process } from './process.js';
-import { type ReverseTableOptions, varianceKind } from './tables.js';
+import { isLearned, type ReverseTableOptions, varianceKind } from './tables.js';
 
 /** Where the noise of a step comes from. */
 interface NoiseSource {
@@ -114,15 +117,17 @@ function take(
   return { sample: reverseStep({ output, xt, t, table: own, bound: null, clip: 0, variance, ...source }).sample, predXStart };
 }
 
-/** The variance of the reverse step and its logarithm, one a sample. */
-function varianceOf({ process: { tables, variance }, t }: ReverseInputs): { variance: Tensor; logVariance: Tensor } {
+/** The variance of the reverse step and its logarithm: one a sample, or the model's, in the shape of the images. */
+function varianceOf({ process: { tables, variance }, output, t }: ReverseInputs): { variance: Tensor; logVariance: Tensor } {
+  if (isLearned(variance)) return modelVariance(output, t, tables.varianceRange(), variance);
   return pick(tables.fixedVariance(variance), t);
 }
 
 /** Adds variance·gradient to x_{t-1}. */
 function shiftMean(inputs: ReverseInputs, sample: Tensor, gradient: Tensor): Tensor {
   const { variance, tables } = inputs.process;
-  return blend(sample, gradient, inputs.t, tables.meanShift(variance));
+  if (!isLearned(variance)) return blend(sample, gradient, inputs.t, tables.meanShift(variance));
+  return noGrad(() => add(sample, mul(varianceOf(inputs).variance, gradient)));
 }
 
 /** Takes √(1-ᾱ)·gradient from ε, which adds (1-ᾱ)/√ᾱ·gradient to x_0; what comes out is not clipped again. */

@@ -76,7 +76,7 @@ const schema = v.strictObject({
 export async function evaluateLoss(given: EvaluateLossOptions): Promise<LossEvaluation> {
   const options = parseOptions(owner, schema, given);
   const { model, diffusion, data, seed } = options;
-  checkData(model, diffusion, data);
+  checkData(owner, model, diffusion, data);
   const { schedule, prediction, variance, rescaleTimesteps } = diffusion;
   using plain = new GaussianDiffusion(diffusion.device, schedule, { prediction, variance, rescaleTimesteps });
   const count = Math.min(options.count, data.length);
@@ -151,14 +151,16 @@ function quarters(steps: number): [low: number, high: number][] {
   return Array.from({ length: parts }, (_, q) => [bound(q), bound(q + 1)]);
 }
 
-function meanOf(values: Float64Array): MeanError {
+/** The mean of some values, and its standard error. @internal */
+export function meanOf(values: Float64Array): MeanError {
   const count = values.length;
   const mse = values.reduce((sum, value) => sum + value, 0) / count;
   const squares = values.reduce((sum, value) => sum + (value - mse) ** 2, 0);
   return { mse, standardError: count > 1 ? Math.sqrt(squares / (count - 1) / count) : 0 };
 }
 
-function checkData(model: UNet, diffusion: GaussianDiffusion, data: ImageDataset): void {
+/** Throws unless a model can be evaluated on these data. @internal */
+export function checkData(owner: string, model: UNet, diffusion: GaussianDiffusion, data: ImageDataset): void {
   if (diffusion.device !== model.device) throw new DeviceMismatchError(`${owner}: model and diffusion are on two devices`);
   if (data.channels !== model.inChannels)
     throw new ShapeError(`${owner}: the data have ${data.channels} channels, the model takes ${model.inChannels}`);

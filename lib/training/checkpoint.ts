@@ -11,6 +11,8 @@ import { UNet } from '../nn/unet.js';
 import { boolean, integer, oneOf, parseOptions, string } from '../options.js';
 import type { AdamW } from './adamW.js';
 import { checkpointName, descriptionFile } from './checkpointFolder.js';
+import { readLossHistory, writeLossHistory } from './lossHistoryFile.js';
+import type { LossSecondMomentSampler } from './lossSecondMoment.js';
 import { readMoments, writeMoments } from './moments.js';
 import { type CheckedTrainerOptions, settingsOf } from './trainerOptions.js';
 
@@ -47,23 +49,26 @@ export interface Run {
   totalSteps: number;
   options: CheckedTrainerOptions;
   optimizer: AdamW;
+  /** What draws the timesteps, where they are not drawn uniformly. */
+  timesteps: LossSecondMomentSampler | null;
   /** The network with the averaged weights. */
   ema: UNet;
 }
 
 /**
- * Writes weights (`unet`), averages (`unet_ema`), moments and, last, `trainer.json` into a folder; `previous` are the names of the
+ * Writes weights (`unet`), averages (`unet_ema`), moments, losses by timestep and, last, `trainer.json` into a folder; `previous` are the names of the
  * run's other checkpoints. Throws FileFormatError.
  */
 export async function writeCheckpoint(
   folder: string,
-  { step, skipped, totalSteps, options, optimizer, ema }: Run,
+  { step, skipped, totalSteps, options, optimizer, timesteps, ema }: Run,
   previous: readonly string[],
 ): Promise<void> {
   const { model, diffusion, data, batchSize } = options;
   await model.save(join(folder, 'unet'));
   await ema.save(join(folder, 'unet_ema'));
   await writeMoments(folder, optimizer);
+  if (timesteps) await writeLossHistory(folder, timesteps);
   const manifest = (await readJson(join(__dirname, '..', '..', 'package.json'))) as { version: string };
   const description: CheckpointDescription = {
     format: 1,
@@ -126,12 +131,17 @@ export async function readCheckpoint(path: string, device: Device, data: ImageDa
 }
 
 /**
- * Fills the optimiser's moments and averages. Warns when the run was on another kind of device.
+ * Fills the optimiser's moments and averages, and what the sampler of timesteps remembers. Warns when the run was on another kind of device.
  * @returns the network with the averaged weights
  * @throws FileFormatError naming the file at fault.
  */
-export async function restoreRun({ path, description, model }: SavedRun, optimizer: AdamW): Promise<UNet> {
+export async function restoreRun(
+  { path, description, model }: SavedRun,
+  optimizer: AdamW,
+  timesteps: LossSecondMomentSampler | null,
+): Promise<UNet> {
   await readMoments(path, optimizer);
+  if (timesteps) await readLossHistory(path, timesteps);
   const ema = await UNet.load(model.device, join(path, 'unet_ema'), description.model);
   model.device.native.cast(ema.store.flatValues.handle, optimizer.average.handle);
   const [then, now] = [description.device, kindOf(model.device)].map((one) => `${one.kind}, ${one.threads} threads, ${one.isa}`);

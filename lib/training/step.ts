@@ -2,7 +2,7 @@ import { backward } from '../autograd/tape.js';
 import type { Device } from '../device.js';
 import type { GaussianDiffusion } from '../diffusion/gaussian.js';
 import type { UNet } from '../nn/unet.js';
-import { scale } from '../ops/elementwise.js';
+import { mul, scale } from '../ops/elementwise.js';
 import { mean } from '../ops/reduce.js';
 import type { Program } from '../program.js';
 import { streams } from '../random.js';
@@ -10,12 +10,15 @@ import type { Tensor } from '../tensor.js';
 import type { AdamW } from './adamW.js';
 import type { HostBatch } from './batches.js';
 import { dropLabels } from './labelDropout.js';
+import type { LossSecondMomentSampler } from './lossSecondMoment.js';
 
 /** What a training step works with. */
 export interface StepParts {
   model: UNet;
   diffusion: GaussianDiffusion;
   optimizer: AdamW;
+  /** Draws the timesteps, where they are not drawn uniformly. */
+  timesteps: LossSecondMomentSampler | null;
   /** [H, W, C] of the images. */
   imageShape: readonly [height: number, width: number, channels: number];
   labelled: boolean;
@@ -40,7 +43,8 @@ export interface StepResult {
  * One training step as recorded programs: draw t, noise the images, run the model forwards and backwards, sum the gradient over
  * the micro-batches; then clip, AdamW and the average. The first step records, later ones replay: all that differs between them is
  * in small tensors written before each run, namely the images, the seed state and the optimiser's numbers. Draws are a function
- * of (seed, step, index in the batch), so that micro-batches of any size see the same noise.
+ * of (seed, step, index in the batch), so that micro-batches of any size see the same noise; timesteps by the second moment of the
+ * loss depend on what micro-batches before have shown.
  */
 export class TrainingStep {
   readonly #parts: StepParts;
@@ -108,19 +112,29 @@ export class TrainingStep {
 
   /** Adds the gradient and the loss of one micro-batch to those before it. */
   #accumulate(isFirst: boolean): void {
-    const { model, diffusion, optimizer, batchSize, microBatch, flip } = this.#parts;
+    const { model, diffusion, optimizer, timesteps, batchSize, microBatch, flip } = this.#parts;
     const { native } = this.#device;
     if (isFirst) optimizer.zeroGrad();
     this.#device.scope(() => {
-      const t = this.#device.empty([microBatch], 'i32');
-      native.randomIntegers(t.handle, 0, diffusion.schedule.length, this.#state.handle, 0, streams.timesteps, 0, 0);
+      const { t, weights } = this.#drawTimesteps();
       const labels = this.#labels ? { labels: this.#labels } : {};
       const losses = diffusion.trainingLosses(model, this.#images, t, { ...labels, seed: this.#state, flip });
-      const loss = scale(mean(losses.loss), microBatch / batchSize);
+      timesteps?.record(t, losses.loss);
+      const weighted = weights ? mul(losses.loss, weights) : losses.loss;
+      const loss = scale(mean(weighted), microBatch / batchSize);
       if (isFirst) native.cast(loss.handle, this.#loss.handle);
       else native.add(this.#loss.handle, loss.handle, this.#loss.handle);
       backward(loss);
     });
+  }
+
+  #drawTimesteps(): { t: Tensor; weights: Tensor | null } {
+    const { diffusion, timesteps, microBatch } = this.#parts;
+    if (timesteps) return timesteps.draw(microBatch, { seed: this.#state });
+    const t = this.#device.empty([microBatch], 'i32');
+    const { length } = diffusion.schedule;
+    this.#device.native.randomIntegers(t.handle, 0, length, this.#state.handle, 0, streams.timesteps, 0, 0);
+    return { t, weights: null };
   }
 
   dispose(): void {

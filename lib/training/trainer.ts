@@ -10,6 +10,7 @@ import { Batches, type HostBatch } from './batches.js';
 import { corruptUnless, readCheckpoint, restoreRun, writeCheckpoint } from './checkpoint.js';
 import { CheckpointFolder, descriptionFile } from './checkpointFolder.js';
 import { learningRateAt } from './learningRate.js';
+import { LossSecondMomentSampler } from './lossSecondMoment.js';
 import { TrainingStep } from './step.js';
 import * as options from './trainerOptions.js';
 
@@ -42,6 +43,7 @@ export class Trainer {
   observer: ((progress: TrainingProgress) => void) | null = null;
   readonly #options: options.CheckedTrainerOptions;
   readonly #optimizer: AdamW;
+  readonly #timesteps: LossSecondMomentSampler | null;
   readonly #batches: Batches;
   readonly #work: TrainingStep;
   #folder: CheckpointFolder | null;
@@ -69,7 +71,9 @@ export class Trainer {
     this.diffusion = diffusion;
     this.#optimizer = new AdamW(model.parameters(), { weightDecay, gradientClip, emaDecay, emaWarmup });
     this.#batches = new Batches(data, batchSize, { seed, labelled, numClasses: model.numClasses || undefined });
-    this.#work = new TrainingStep({ ...checked, optimizer: this.#optimizer, imageShape: data.shape, labelled });
+    this.#timesteps = diffusion.timestepSampler === 'uniform' ? null : new LossSecondMomentSampler(diffusion);
+    const [optimizer, timesteps] = [this.#optimizer, this.#timesteps];
+    this.#work = new TrainingStep({ ...checked, optimizer, timesteps, imageShape: data.shape, labelled });
     this.#folder = checked.directory === undefined ? null : new CheckpointFolder(checked.directory);
     this.#totalSteps = checked.totalSteps ?? 0;
   }
@@ -195,7 +199,8 @@ export class Trainer {
     if (!folder) throw new OptionError("trainer.save: give the trainer option 'directory'");
     const writing = this.#saving.then(() => {
       const [step, skipped, totalSteps] = [this.#step, this.#skipped, this.#totalSteps];
-      const run = { step, skipped, totalSteps, options: this.#options, optimizer: this.#optimizer, ema: this.ema };
+      const [optimizer, timesteps] = [this.#optimizer, this.#timesteps];
+      const run = { step, skipped, totalSteps, options: this.#options, optimizer, timesteps, ema: this.ema };
       return folder.write(step, (path, others) => writeCheckpoint(path, run, others));
     });
     this.#saving = writing.catch(() => {});
@@ -226,7 +231,7 @@ export class Trainer {
         () => new Trainer({ ...description.options, model, diffusion, data, directory }),
       );
       owned.push(trainer);
-      trainer.#ema = await restoreRun(saved, trainer.#optimizer);
+      trainer.#ema = await restoreRun(saved, trainer.#optimizer, trainer.#timesteps);
       trainer.#folder = new CheckpointFolder(directory, [...description.previous, name]);
       trainer.#ownsParts = true;
       trainer.#step = description.step;
@@ -246,6 +251,7 @@ export class Trainer {
     void this.#batches.close();
     this.#work.dispose();
     this.#optimizer.dispose();
+    this.#timesteps?.dispose();
     this.#ema?.dispose();
     if (this.#ownsParts) for (const part of [this.model, this.diffusion]) part.dispose();
   }

@@ -23,13 +23,14 @@ const evaluate = (model: string, ...more: string[]) =>
   commandLine('evaluate', join(root, model), '--data', pictures, '--device', 'cpu', '--steps', '3', ...more);
 
 test('a table of the loss by quarter of the timesteps, and the distance of samples', async () => {
-  const { status, stdout, stderr } = await evaluate('plain', '--samples', '4');
+  const { status, stdout, stderr } = await evaluate('plain', '--samples', '4', '--bits', '3');
   expect(stderr).toMatch(/^loss 4\/4/m);
   expect(stderr).toMatch(/^sample 3\/3/m);
   expect(status).toBe(0);
   for (const range of ['0–249', '250–499', '500–749', '750–999', 'all'])
     expect(stdout).toMatch(new RegExp(`^${range} +\\d\\.\\d+ +±\\d`, 'm'));
-  expect(stdout).toMatch(/^bits\/dim +not available/m);
+  expect(stderr).toMatch(/^bits\/dim 1000\/1000/m);
+  expect(stdout).toMatch(/^bits\/dim +\d+\.\d+ +±\d.*, of 3 images$/m);
   expect(stdout).toMatch(/^sliced Wasserstein distance of 4 images/m);
   expect(stdout).toMatch(/^samples +\d\.\d+ from the data$/m);
   expect(stdout).toMatch(/^data +\d\.\d+ from other data$/m);
@@ -37,15 +38,16 @@ test('a table of the loss by quarter of the timesteps, and the distance of sampl
 
 test('as JSON; the same from a run, its checkpoint and its pipeline, and by the same seed', async () => {
   const file = join(root, 'result.json');
-  expect((await evaluate('classes', '--labels', labels, '--json', file, '--seed', '4', '--count', '8')).status).toBe(0);
+  expect(
+    (await evaluate('classes', '--labels', labels, '--json', file, '--seed', '4', '--count', '8', '--bits', '2')).status,
+  ).toBe(0);
   const result = JSON.parse(readFileSync(file, 'utf8'));
   expect(result).toMatchObject({
     model: join(root, 'classes'),
     images: 8,
     seed: 4,
     prediction: 'v',
-    bitsPerDimension: null,
-    bitsPerDimensionReason: expect.stringMatching(/^not available/),
+    bitsPerDimension: { images: 2, bitsPerDimension: expect.any(Number), standardError: expect.any(Number) },
     device: 'cpu',
   });
   expect(result.quartiles).toHaveLength(4);
@@ -54,7 +56,7 @@ test('as JSON; the same from a run, its checkpoint and its pipeline, and by the 
   expect(sampleQuality).toMatchObject({ measure: 'slicedWasserstein', samples: 9, directions: 256, method: 'ddim', steps: 3 });
   expect(sampleQuality.dataToData).toBeNull(); // nine images, no other nine
   for (const model of ['classes/checkpoint-2', 'classes/pipeline']) {
-    const { stdout } = await evaluate(model, '--labels', labels, '--json', '--seed', '4', '--count', '8');
+    const { stdout } = await evaluate(model, '--labels', labels, '--json', '--seed', '4', '--count', '8', '--bits', '2');
     const { mse, quartiles, sampleQuality } = JSON.parse(stdout);
     expect({ mse, quartiles, sampleQuality }).toEqual({
       mse: result.mse,
@@ -62,9 +64,9 @@ test('as JSON; the same from a run, its checkpoint and its pipeline, and by the 
       sampleQuality: result.sampleQuality,
     });
   }
-  const other = JSON.parse((await evaluate('classes', '--labels', labels, '--json', '--samples', '0')).stdout);
+  const other = JSON.parse((await evaluate('classes', '--labels', labels, '--json', '--samples', '0', '--bits', '0')).stdout);
   expect(other.mse).not.toBe(result.mse);
-  expect(other.sampleQuality).toBeNull();
+  expect([other.sampleQuality, other.bitsPerDimension]).toEqual([null, null]);
 });
 
 test.each<[string[], number, RegExp]>([

@@ -43,12 +43,14 @@ eachDevice((_, open) => {
 
   test.each([
     [{ prediction: 'noise' }, /'prediction' must be one of 'epsilon', 'sample', 'v', 'previous', got 'noise'/],
-    [{ variance: 'learned' }, /'variance' must be one of 'fixedSmall', 'fixedLarge', got 'learned'/],
-    [{ variance: 'learnedRange' }, /'variance' must be/],
-    [{ loss: 'kl' }, /'loss' must be one of 'mse', 'l1', 'huber', got 'kl'/],
+    [{ variance: 'fixed' }, /'variance' must be one of 'fixedSmall', 'fixedLarge', 'learned', 'learnedRange', got 'fixed'/],
+    [{ lossWeighting: 'minSnr', loss: 'kl' }, /'minSnr' goes only with errors of ε, x_0 or v, got loss 'kl'/],
+    [{ dynamicThreshold: { ratio: 2 } }, /'dynamicThreshold.ratio' must be a number between 0 and 1, got 2/],
+    [{ dynamicThreshold: { max: 0.5 } }, /'dynamicThreshold.max' must be a finite number of at least 1, got 0.5/],
+    [{ loss: 'l2' }, /'loss' must be one of 'mse', 'rescaledMse', 'kl', 'rescaledKl', 'l1', 'huber', got 'l2'/],
     [{ lossWeighting: 'snr' }, /'lossWeighting' must be one of 'none', 'minSnr', got 'snr'/],
     [{ lossWeighting: 'minSnr', prediction: 'previous' }, /'minSnr' goes only with errors of ε, x_0 or v/],
-    [{ timestepSampler: 'lossSecondMoment' }, /'timestepSampler' must be one of 'uniform'/],
+    [{ timestepSampler: 'loss' }, /'timestepSampler' must be one of 'uniform', 'lossSecondMoment', got 'loss'/],
     [{ denoised: 1 }, /unknown option 'denoised'; known options are prediction, variance/],
     [{ denoisedFn: 1 }, /'denoisedFn' must be a function \(predXStart\) => Tensor, got 1/],
     [{ minSnrGamma: 0 }, /'minSnrGamma' must be a finite number above 0, got 0/],

@@ -11,7 +11,7 @@ interface GuidedCase extends ProcessCase {
 }
 
 const file = 'process/guided_steps';
-const cases = loadGoldenJson<{ cases: GuidedCase[] }>(`${file}.json`).cases.filter((one) => one.var === 'fixed_large');
+const { cases } = loadGoldenJson<{ cases: GuidedCase[] }>(`${file}.json`);
 
 eachDevice((id, open) => {
   let device: Device;
