@@ -19,13 +19,22 @@ const packed = new Set(files.map(({ path }) => path));
 const needed = [
   ...['dist/index.js', 'dist/index.d.ts', 'dist/index.mjs', 'dist/index.d.mts', 'dist/cli/main.js'],
   ...['CMakeLists.txt', 'bindings.gyp', 'binding.gyp', 'scripts/native-sources.cjs', 'scripts/onednn.cjs'],
-  ...['native/backend.map', 'docs/guide/README.md', 'package.json', 'LICENSE', 'README.md'],
+  ...[
+    'native/backend.map',
+    'docs/guide/README.md',
+    'vectors/vectors.json',
+    'vectors/vectors.safetensors',
+    'package.json',
+    'LICENSE',
+    'README.md',
+  ],
   ...['addon', 'cpu', 'isa', 'cuda'].flatMap((group) => groups[group]()),
 ];
 const expected = [
   /^dist\/.+\.(js|mjs|d\.ts|d\.mts|js\.map)$/,
   /^native\/(?!emulator\/).+\.(cc|cu|cuh|h|map)$/,
   /^scripts\/(native-sources|onednn)\.cjs$/,
+  /^vectors\/vectors\.(json|safetensors)$/,
   /^docs\/guide\/[^/]+\.md$/,
   /^(CMakeLists\.txt|bindings?\.gyp|package\.json|LICENSE|README\.md|HACKING\.md)$/,
 ];

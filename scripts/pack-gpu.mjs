@@ -58,7 +58,17 @@ const place = (from, to) => {
 const unneeded = /\.(d\.[mc]?ts|map|md)$|\/test\/(package|emulator)$/;
 const copy = (path, filter = (from) => !unneeded.test(from)) =>
   cpSync(join(root, path), join(stage, path), { recursive: true, dereference: true, filter });
-for (const path of ['package.json', 'tsconfig.json', 'vitest.config.ts', 'lib', 'dist', 'test', 'bench/peers', 'out/bench'])
+for (const path of [
+  'package.json',
+  'tsconfig.json',
+  'vitest.config.ts',
+  'lib',
+  'dist',
+  'vectors',
+  'test',
+  'bench/peers',
+  'out/bench',
+])
   copy(path);
 for (const path of ['scripts/gpu', 'scripts/demo.mjs', 'README.md', 'LICENSE']) copy(path, () => true);
 place(join(root, 'scripts/gpu/run.sh'), 'run.sh');

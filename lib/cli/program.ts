@@ -7,6 +7,7 @@ import { addDevicesCommand } from './devices.js';
 import { addEvaluateCommand } from './evaluate.js';
 import { addSampleCommand } from './sample.js';
 import { addTrainCommand } from './train.js';
+import { addVerifyCommand } from './verify.js';
 
 /** Exit statuses of the command line program. */
 export const exitStatus = { done: 0, failed: 1, usage: 2 } as const;
@@ -31,6 +32,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     addTrainCommand(program);
     addSampleCommand(program);
     addEvaluateCommand(program);
+    addVerifyCommand(program);
     await program.parseAsync(argv, { from: 'user' });
     return exitStatus.done;
   } catch (error) {
