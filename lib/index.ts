@@ -1,3 +1,4 @@
+export type { NormalInit, ParameterOptions, UniformInit } from './autograd/initial.js';
 export { Parameter, type ParameterKind } from './autograd/parameter.js';
 export { backward, noGrad } from './autograd/tape.js';
 export type { Cifar10Options } from './data/cifar10.js';

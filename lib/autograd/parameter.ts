@@ -3,6 +3,7 @@ import { ShapeError } from '../errors.js';
 import { convert } from '../ops/layout.js';
 import { permute, sizeOf, type Tensor } from '../tensor.js';
 import { Bf16Copy } from './bf16Copy.js';
+import { begin, type ParameterOptions } from './initial.js';
 
 /** How PyTorch's order of a parameter's axes becomes the engine's: axis a of the engine's is axis `order[a]` of PyTorch's. */
 const engineOrder: Record<ParameterKind, readonly number[] | null> = {
@@ -43,7 +44,12 @@ export class Parameter {
   #copy: Tensor | null = null;
 
   /**
-   * A parameter of one's own. `value` and `grad`, f32 tensors in the engine's layout, are taken over: the optimiser and `backward`
+   * A parameter of one's own: `new Parameter(device, [out, in, 3, 3])`, in PyTorch's shape. It lives until the device is
+   * closed.
+   */
+  constructor(device: Device, shape: readonly number[], options?: ParameterOptions);
+  /**
+   * A parameter from tensors. `value` and `grad`, f32 tensors in the engine's layout, are taken over: the optimiser and `backward`
    * write them.
    * @param shape in PyTorch's layout
    * @param grad a function makes it when it is first needed
@@ -59,20 +65,28 @@ export class Parameter {
     copyPlace?: CopyPlace,
   );
   constructor(
-    name: string,
+    first: string | Device,
     shape: readonly number[],
-    kind: ParameterKind,
-    value: Tensor,
-    grad: Tensor | (() => Tensor),
+    third: ParameterKind | ParameterOptions = {},
+    given?: Tensor,
+    grad?: Tensor | (() => Tensor),
     copyPlace?: CopyPlace,
   ) {
-    this.name = name;
-    this.shape = shape;
-    this.kind = kind;
+    const own = typeof first === 'string' ? null : begin(first, shape, third as ParameterOptions);
+    const value = own?.value ?? (given as Tensor);
+    this.name = own?.name ?? (first as string);
+    this.shape = own ? [...shape] : shape;
+    this.kind = own?.kind ?? (third as ParameterKind);
     this.value = value;
-    this.#makeGrad = typeof grad === 'function' ? grad : () => grad;
+    const { device } = value;
+    this.#makeGrad = own
+      ? () => device.unscoped(() => device.outsideRecording(() => device.zeros(value.shape)))
+      : typeof grad === 'function'
+        ? grad
+        : () => grad as Tensor;
     this.copyPlace = copyPlace ?? { copy: new Bf16Copy(value), offset: 0 };
     value.edge = this;
+    if (own?.values) this.write(own.values);
   }
 
   /** Where its values are. */

@@ -56,6 +56,12 @@ const shrunk: Record<string, Record<string, string>> = {
   'train-your-own-images-2': { 'size: 32': 'size: 8', 'steps: 5_000': 'steps: 2' },
   'sample-in-a-server-1': { 'steps: 50': 'steps: 3' },
   'bring-your-own-model-2': { 'shape: [32, 32, 3]': 'shape: [4, 6, 3]', 'steps: 50': 'steps: 3' },
+  'your-own-network-1': {
+    '[16, 32, 16]': '[8, 8, 2]',
+    '10_000': '3',
+    'n % 100 ': 'n % 1 ',
+    'steps: 50': 'steps: 2',
+  },
   'write-your-own-loop-1': { '[16, 32, 32]': '[8, 16, 2]', '10_000': '3', 'n % 100 ': 'n % 1 ', 'steps: 50': 'steps: 2' },
 };
 
@@ -175,6 +181,7 @@ describe.skipIf(reason)(`programs of the guide and README${reason ? ` (${reason}
 
   test.each([
     ['bring-your-own-model-2', /^$/],
+    ['your-own-network-1', /^0 [\d.]+\n1 [\d.]+\n2 [\d.]+\n$/],
     ['write-your-own-loop-1', /^0 [\d.]+\n1 [\d.]+\n2 [\d.]+\n$/],
     ['platforms-1', /^cpu /m],
   ])('%s', (name, output) => {
