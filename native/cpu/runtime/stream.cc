@@ -29,19 +29,18 @@ void* Scratch::get(int slot, size_t bytes) {
   const auto account = [this](int64_t change) {
     return options_.account == nullptr || options_.account(options_.context, change);
   };
-  if (block.data != nullptr) {
-    std::free(block.data);
-    account(-static_cast<int64_t>(block.bytes));
-    block = {};
-  }
   const size_t rounded = (bytes + kPage - 1) / kPage * kPage + (bytes == 0 ? kPage : 0);
-  if (!account(static_cast<int64_t>(rounded)))
+  // What there is stays when there is no more to be had: smaller operations go on with it.
+  const auto more = static_cast<int64_t>(rounded) - static_cast<int64_t>(block.bytes);
+  if (!account(more))
     fail(code::out_of_memory, "the memory limit does not leave %zu bytes for an operation's scratch memory", rounded);
-  block.data = std::aligned_alloc(64, rounded);
-  if (block.data == nullptr) {
-    account(-static_cast<int64_t>(rounded));
+  void* data = std::aligned_alloc(64, rounded);
+  if (data == nullptr) {
+    account(-more);
     fail(code::out_of_memory, "the system does not give %zu bytes for an operation's scratch memory", rounded);
   }
+  std::free(block.data);
+  block.data = data;
   block.bytes = rounded;
   return block.data;
 }
