@@ -35,7 +35,7 @@ export interface Pipeline {
   model: UNet;
   /** The training schedule. */
   schedule: NoiseSchedule;
-  /** The process over that schedule with the scheduler's prediction, variance and clipping. */
+  /** The process over that schedule with the scheduler's prediction, variance and clipping or dynamic threshold. */
   diffusion: GaussianDiffusion;
   /** scheduler_config.json as it is. */
   schedulerConfig: Readonly<Record<string, unknown>>;
@@ -74,6 +74,7 @@ export async function savePipeline(folder: string, options: SavePipelineOptions)
     prediction: given.prediction ?? diffusion?.prediction ?? 'epsilon',
     variance: given.variance ?? diffusion?.variance ?? 'fixedSmall',
     clipDenoised: given.clipDenoised ?? diffusion?.clipDenoised ?? true,
+    ...(diffusion?.dynamicThreshold && { dynamicThreshold: diffusion.dynamicThreshold }),
   });
   await model.save(join(folder, 'unet'));
   await makeFolder(join(folder, 'scheduler'));

@@ -1,6 +1,6 @@
 import { betasOfAlphaBar } from '../diffusion/betas.js';
 import { NoiseSchedule } from '../diffusion/schedule.js';
-import { type FixedVariance, isLearned, type Prediction, type Variance } from '../diffusion/tables.js';
+import type { Prediction, Variance } from '../diffusion/tables.js';
 import { FileFormatError, OptionError } from '../errors.js';
 import { show } from '../options.js';
 import { type SchedulerKeys, schedulerKeys } from './schedulerKeys.js';
@@ -11,6 +11,7 @@ export interface SchedulerProcess {
   prediction: Prediction;
   variance: Variance;
   clipDenoised: boolean;
+  dynamicThreshold?: { ratio: number; max: number };
 }
 
 const predictions = { epsilon: 'epsilon', sample: 'sample', v_prediction: 'v' } as const;
@@ -29,18 +30,14 @@ const variances = {
  * @param source the quoted path, for messages
  * @throws FileFormatError naming the key and the value.
  */
-export function processOf(config: unknown, source: string): SchedulerProcess & { variance: FixedVariance } {
+export function processOf(config: unknown, source: string): SchedulerProcess {
   try {
     const keys = schedulerKeys(source, config);
     if (keys.clip_sample && keys.clip_sample_range !== 1)
       throw new OptionError(
         `${source}: key 'clip_sample_range' must be 1 for a process, got ${keys.clip_sample_range}; Sampler.fromDiffusers takes others`,
       );
-    if (keys.thresholding) throw new OptionError(`${source}: key 'thresholding' must be false, got true`);
-    const { variance, ...process } = processOfKeys(keys);
-    if (isLearned(variance))
-      throw new OptionError(`${source}: key 'variance_type' must be a fixed one, got '${keys.variance_type}'`);
-    return { ...process, variance };
+    return processOfKeys(keys);
   } catch (cause) {
     if (!(cause instanceof OptionError)) throw cause;
     const { message } = cause;
@@ -50,11 +47,13 @@ export function processOf(config: unknown, source: string): SchedulerProcess & {
 
 /** The same of a checked configuration, but for `clip_sample_range`. Throws OptionError for betas that are no schedule. */
 export function processOfKeys(keys: SchedulerKeys): SchedulerProcess {
+  const { thresholding, dynamic_thresholding_ratio: ratio, sample_max_value: max } = keys;
   return {
     schedule: scheduleOf(keys),
     prediction: keys.prediction_type,
     variance: variances[keys.variance_type],
     clipDenoised: keys.clip_sample,
+    ...(thresholding && { dynamicThreshold: { ratio, max: Math.max(1, max) } }),
   };
 }
 
@@ -83,7 +82,7 @@ function laplace(u: number): number {
  * @throws OptionError for a respaced schedule: diffusers has no such thing; save the schedule that was respaced.
  */
 export function schedulerConfigOf(owner: string, process: SchedulerProcess): object {
-  const { schedule, prediction, variance, clipDenoised } = process;
+  const { schedule, prediction, variance, clipDenoised, dynamicThreshold } = process;
   const { kind, options, zeroTerminalSnr = false, respacing } = schedule.toJSON();
   if (respacing)
     throw new OptionError(`${owner}: option 'schedule' must be one that has not been respaced, got respacing ${show(respacing)}`);
@@ -112,10 +111,10 @@ export function schedulerConfigOf(owner: string, process: SchedulerProcess): obj
     variance_type: nameOf(variances, variance),
     clip_sample: clipDenoised,
     prediction_type: nameOf(predictions, prediction),
-    thresholding: false,
-    dynamic_thresholding_ratio: 0.995,
+    thresholding: dynamicThreshold !== undefined,
+    dynamic_thresholding_ratio: dynamicThreshold?.ratio ?? 0.995,
     clip_sample_range: 1,
-    sample_max_value: 1,
+    sample_max_value: dynamicThreshold?.max ?? 1,
     timestep_spacing: 'leading',
     steps_offset: 0,
     rescale_betas_zero_snr: named !== null && zeroTerminalSnr,

@@ -4,6 +4,7 @@ import { tensorLike } from '../diffusion/arguments.js';
 import { enqueueReverseStep, type ReverseInputs } from '../diffusion/kernels.js';
 import type { Model } from '../diffusion/model.js';
 import { joinVariance } from '../diffusion/predictedStart.js';
+import { thresholdOf } from '../diffusion/variationalBound.js';
 import { noRng, type Rng, streams } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import type { SamplerPlan } from './plan.js';
@@ -61,13 +62,14 @@ export function advance(inputs: StepInputs, state: StepState, raw: Tensor): void
   if (predictionTable)
     enqueueReverseStep({ ...given, table: predictionTable }, { sample: device.empty(x.shape, 'f32'), predXStart });
   const start = denoised(inputs, given);
+  const bound = plan.threshold && thresholdOf(start, plan.threshold.ratio, plan.threshold.max);
   const noise = plan.churn ? null : state.given ? state.noise : null;
   const rng: Rng = { fields: [seed.handle, 0, streams.samplerNoise, 0, 0], advance() {} };
 
   // The kernel may write x_0 over that of the evaluation before, which it reads.
   const newest = predictionTable ? (history[0] as Tensor) : predXStart;
   const before = earlier(inputs, newest, history);
-  const step = { ...start, ...before, clip: plan.clip, variance: plan.variance, noise, rng };
+  const step = { ...start, ...before, clip: plan.clip, bound, variance: plan.variance, noise, rng };
   enqueueReverseStep(step, { sample: x, predXStart: newest });
 }
 

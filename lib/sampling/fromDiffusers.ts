@@ -1,7 +1,6 @@
 import * as v from 'valibot';
 import { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
-import { isLearned } from '../diffusion/tables.js';
 import { OptionError } from '../errors.js';
 import { parseJson } from '../files/json.js';
 import { processOfKeys } from '../files/schedulerConfig.js';
@@ -108,12 +107,14 @@ export function planOfDiffusers(
       throw new OptionError(`${owner}: option '${option}' goes only with ${only}, got ${name}`);
   if (options.steps !== undefined && options.timesteps)
     throw new OptionError(`${owner}: give either option 'steps' or option 'timesteps', not both`);
-  if (keys.thresholding) throw new OptionError(`${owner}: key 'thresholding' must be false, got true`);
   const { schedule, ...process } = processOfKeys(keys);
   const steps =
     options.timesteps?.length ?? options.steps ?? Math.min(schedule.length, name === 'DDPMScheduler' ? Infinity : usualSteps);
   const upstream = options.compatibility === 'diffusers';
   const task = { owner, keys, options: { ...options, steps }, alphasCumprod: singlePrecision(schedule.betas), upstream };
+  const bounded = name !== 'DPMSolverMultistepScheduler' || !keys.algorithm_type.endsWith('dpmsolver');
+  if (keys.thresholding && !bounded)
+    throw new OptionError(`${owner}: key 'thresholding' must be false with algorithm_type '${keys.algorithm_type}', got true`);
   const plan = planOf(solutions[name](task), {
     owner,
     originalTimestep: (t) => t,
@@ -121,8 +122,8 @@ export function planOfDiffusers(
     variance: process.variance,
     ancestral: name === 'DDPMScheduler',
     fractions: name.startsWith('Euler') || name === 'HeunDiscreteScheduler',
-    clip: keys.clip_sample ? keys.clip_sample_range : 0,
+    clip: keys.clip_sample && !keys.thresholding ? keys.clip_sample_range : 0,
+    threshold: process.dynamicThreshold ?? null,
   });
-  const variance = isLearned(process.variance) ? 'fixedSmall' : process.variance;
-  return { diffusion: new GaussianDiffusion(device, schedule, { ...process, variance }), plan, shape: options.shape };
+  return { diffusion: new GaussianDiffusion(device, schedule, process), plan, shape: options.shape };
 }

@@ -21,6 +21,7 @@ interface Process {
   prediction: Prediction;
   variance: Variance;
   clipDenoised: boolean;
+  dynamicThreshold: { ratio: number; max: number } | undefined;
   rescaleTimesteps: boolean;
 }
 
@@ -50,7 +51,8 @@ export function planSampler(process: Process, options: CheckedOptions): SamplerP
     variance: process.variance,
     ancestral,
     fractions: karras || (method !== 'ddim' && !ancestral && method !== 'dpmSolver++'),
-    clip: process.clipDenoised ? 1 : 0,
+    clip: process.clipDenoised && !process.dynamicThreshold ? 1 : 0,
+    threshold: process.dynamicThreshold ?? null,
   });
 }
 

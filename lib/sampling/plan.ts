@@ -3,10 +3,14 @@ import { type Variance, varianceKind } from '../diffusion/tables.js';
 import type { SamplerOptions } from './options.js';
 import { packRows, type Solution } from './solvers/solution.js';
 
+/** How a predicted x_0 is bounded; `clip` 0: not at all. With `threshold` each sample has a bound of its own, and `clip` is 0. */
+export interface Bounds {
+  clip: number;
+  threshold: { ratio: number; max: number } | null;
+}
+
 /** The evaluations of a sampler, from high noise to low, and the coefficients of the step after each. */
-export interface SamplerPlan {
-  /** x_0 is clipped to [-clip, clip]; 0: not at all. */
-  readonly clip: number;
+export interface SamplerPlan extends Bounds {
   /** Model evaluations. */
   readonly total: number;
   /** The original step of each; fractions lie between two steps. */
@@ -40,9 +44,7 @@ export interface SamplerPlan {
 }
 
 /** What a plan needs to know besides the solution. */
-export interface PlanContext {
-  /** Bound of x_0; 0: none. */
-  clip: number;
+export interface PlanContext extends Bounds {
   /** Named in errors. */
   owner: string;
   /** The original step of a solution's. */
@@ -59,13 +61,15 @@ export interface PlanContext {
 
 /** Throws OptionError when a coefficient is not finite. */
 export function planOf(solution: Solution, context: PlanContext): SamplerPlan {
-  const { originalTimestep, modelTimestep, variance, ancestral, fractions, owner, clip } = context;
+  const { originalTimestep, modelTimestep, variance, ancestral, fractions, owner, clip, threshold } = context;
   const { rows, churn, predictions, inputScales } = solution;
   const original = solution.timesteps.map(originalTimestep);
   let draws = 0;
   const drawOf = rows.map(({ d = 0 }, k) => (d === 0 && !churn?.factors[k] ? null : draws++));
   return {
     clip,
+    threshold,
+    modelVariance: variance,
     total: rows.length,
     timesteps: listOf(original, fractions),
     modelTimesteps: listOf(original.map(modelTimestep), fractions || modelTimestep(1) !== 1),
@@ -80,7 +84,6 @@ export function planOf(solution: Solution, context: PlanContext): SamplerPlan {
     history: solution.history ?? 0,
     initialScale: solution.initialScale ?? 1,
     sigmas: solution.sigmas ? Float64Array.from(solution.sigmas) : null,
-    modelVariance: variance,
     variance: ancestral ? varianceKind(variance) : 'fixed',
     draw: (k) => drawOf[k] ?? null,
     draws,

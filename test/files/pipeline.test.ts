@@ -63,7 +63,6 @@ test('entries that are missing take the defaults of the scheduler', () => {
 test.each([
   [{ beta_schedule: 'quartic' }, /test: key 'beta_schedule' must be .*'laplace'/],
   [{ variance_type: 'fixed_huge' }, /'variance_type' must be .*'fixed_huge'/],
-  [{ thresholding: true }, /'thresholding' must be false, got true/],
   [{ clip_sample_range: 2 }, /'clip_sample_range' must be 1 for a process, got 2/],
   [{ trained_betas: [0.1, 2] }, /betas\[1\] = 2/],
   [{ num_train_timesteps: 'many' }, /'num_train_timesteps' must be an integer/],
@@ -93,6 +92,19 @@ eachDevice((id, open) => {
     expect({ prediction, variance, clipDenoised }).toEqual({ prediction: 'sample', variance: 'fixedLarge', clipDenoised: false });
     const conv = 'up_blocks.0.resnets.1.conv1.weight';
     expect(await again.model.parameters().get(conv)?.read()).toEqual(await model.parameters().get(conv)?.read());
+    again.model.dispose();
+  });
+
+  test('learned variances and dynamic thresholds come back', async () => {
+    const device = await open();
+    using model = new UNet(device, { imageSize: 8, outChannels: 6, baseChannels: 8, channelMults: [1] });
+    const options = { variance: 'learnedRange', dynamicThreshold: { ratio: 0.9, max: 2 } } as const;
+    const diffusion = new GaussianDiffusion(device, NoiseSchedule.linear({ timesteps: 20 }), options);
+    const folder = join(temporary, `${id}-learned`);
+    await savePipeline(folder, { model, diffusion });
+    const again = await loadPipeline(device, folder);
+    const { variance, dynamicThreshold } = again.diffusion;
+    expect({ variance, dynamicThreshold }).toEqual(options);
     again.model.dispose();
   });
 
