@@ -1,6 +1,6 @@
 // Single operations, recorded and replayed, beside PyTorch's (cuDNN's on a GPU) where python3 has it: milliseconds and TFLOP/s or
 // GB/s. Rounds alternate between the two sides; each side gives the median of batches that a synchronisation ends.
-//   node out/bench/kernels.js [--device cuda] [--dtype bf16] [--network cifar|imagenet64] [--batch 128] [--only conv] [--quick]
+//   node dist/bench/kernels.js [--device cuda] [--dtype bf16] [--network cifar|imagenet64] [--batch 128] [--only conv] [--quick]
 //                             [--rounds 3] [--python python3] [--json file]
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';

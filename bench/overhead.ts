@@ -1,5 +1,5 @@
 // What the JavaScript thread pays: enqueuing an operation, and replaying a recorded training step.
-//   node out/bench/overhead.js [--device cpu] [--quick] [--json file]
+//   node dist/bench/overhead.js [--device cpu] [--quick] [--json file]
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { AdamW, backward, type Device, GaussianDiffusion, mean, NoiseSchedule, openDevice, ops, UNet } from 'diffusion-native';

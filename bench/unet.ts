@@ -1,7 +1,7 @@
 // The DDPM CIFAR-10 UNet (35.7 M parameters): forward, whole training step (noising, forward, loss, backward, clip, AdamW, EMA,
 // dropout 0.1) and, on a GPU, one step of sampling, beside PyTorch where python3 has it and onnxruntime-node where it is installed.
 // All sides of a case take turns in one run, each in a process of its own; afterwards each is checked against one reference.
-//   node out/bench/unet.js [--device cpu] [--dtype f32|bf16, on the CPU both] [--batch 4, on the CPU 1,4,16, on a GPU 128]
+//   node dist/bench/unet.js [--device cpu] [--dtype f32|bf16, on the CPU both] [--batch 4, on the CPU 1,4,16, on a GPU 128]
 //                          [--threads 2] [--repetitions 15, on a GPU 50] [--jobs forward,step] [--variants graph,compile] [--quick]
 //                          [--python python3] [--note text] [--json file]
 import { spawnSync } from 'node:child_process';

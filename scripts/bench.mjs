@@ -12,14 +12,13 @@ const text = { type: 'string' };
 const { values } = parseArgs({ strict: false, options: { device: text, dtype: text, python: text } });
 const { device = process.env.DIFFUSION_DEVICE || 'cpu', dtype = 'f32', python = 'python3' } = values;
 
-run('node_modules/typescript/bin/tsc', '-p', 'tsconfig.bench.json');
 mkdirSync(join(root, 'bench', 'results'), { recursive: true });
 const name = [new Date().toISOString().slice(0, 10), ...(device === 'cpu' ? [] : [device.replace(':', '-'), dtype])].join('-');
 const result = (benchmark) => ['--json', `bench/results/${benchmark}-${name}.json`];
-run('out/bench/overhead.js', '--device', device, ...result('overhead'));
+run('dist/bench/overhead.js', '--device', device, ...result('overhead'));
 // Both element types where this is a CPU and nobody chose.
-run('out/bench/unet.js', ...process.argv.slice(2), '--device', device, ...result('unet'));
+run('dist/bench/unet.js', ...process.argv.slice(2), '--device', device, ...result('unet'));
 // The shapes of single operations are those of a GPU: a CPU would take hours.
 if (device.startsWith('cuda'))
-  run('out/bench/kernels.js', '--device', device, '--dtype', dtype, '--python', python, ...result('kernels'));
+  run('dist/bench/kernels.js', '--device', device, '--dtype', dtype, '--python', python, ...result('kernels'));
 run('scripts/readme-tables.mjs');

@@ -67,7 +67,7 @@ for (const path of [
   'vectors',
   'test',
   'bench/peers',
-  'out/bench',
+  'dist/bench',
 ])
   copy(path);
 for (const path of ['scripts/gpu', 'scripts/demo.mjs', 'README.md', 'LICENSE']) copy(path, () => true);

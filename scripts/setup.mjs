@@ -41,7 +41,7 @@ function stage(title, work) {
 function fingerprint(...paths) {
   const hash = createHash('sha256').update(process.arch);
   const visit = (path) => {
-    if (!existsSync(join(root, path))) return;
+    if (!existsSync(join(root, path)) || path === 'bench/results') return;
     if (statSync(join(root, path)).isDirectory()) {
       for (const name of readdirSync(join(root, path)).sort()) visit(`${path}/${name}`);
     } else {
@@ -147,7 +147,7 @@ function buildEmulator() {
 }
 
 function buildTypeScript() {
-  const inputs = fingerprint('lib', 'package.json', 'tsconfig.json', 'scripts/esm-facade.mjs');
+  const inputs = fingerprint('lib', 'bench', 'package.json', 'tsconfig.json', 'tsconfig.bench.json', 'scripts/esm-facade.mjs');
   if (!isStale('typescript', inputs, ['dist/index.js', 'dist/index.mjs'])) return;
   stage('building TypeScript', () => runQuietly('npm', ['run', '--silent', 'build:ts']));
   remember('typescript', inputs);

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { DiffusionError, OptionError } from '../errors.js';
 import { readJson } from '../files/json.js';
+import { addBenchCommands } from './bench.js';
 import { addBuildCommand } from './build.js';
 import { addDevicesCommand } from './devices.js';
 import { addEvaluateCommand } from './evaluate.js';
@@ -33,6 +34,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     addSampleCommand(program);
     addEvaluateCommand(program);
     addVerifyCommand(program);
+    addBenchCommands(program);
     await program.parseAsync(argv, { from: 'user' });
     return exitStatus.done;
   } catch (error) {

@@ -42,7 +42,7 @@ process.chdir(root);
 process.env.PYTHON = options.python === 'none' ? 'false' : options.python;
 process.env.VITE_CONFIG_NATIVE_IGNORE_WARNING = 'true'; // of vite's plans for the form of vitest.config.ts
 const { listDevices } = createRequire(import.meta.url)(join(root, 'dist/index.js'));
-const { machine } = createRequire(import.meta.url)(join(root, 'out/bench/machine.js'));
+const { machine } = createRequire(import.meta.url)(join(root, 'dist/bench/machine.js'));
 const stamp = new Date().toISOString().slice(0, 19).replaceAll(':', '');
 const results = join(root, 'results');
 const resultPath = (name) => relative(root, join(results, `${name}-${stamp}.json`));
@@ -103,7 +103,7 @@ function runBenches() {
   const wanted = options.only.split(',');
   let ok = true;
   if (wanted.includes('overhead'))
-    ok = node('out/bench/overhead.js', '--device', device, '--json', resultPath('overhead'), ...quick);
+    ok = node('dist/bench/overhead.js', '--device', device, '--json', resultPath('overhead'), ...quick);
   if (wanted.includes('training')) {
     const [path, steps] = [resultPath('training'), options.quick ? 4 : 200];
     ok = compareTrainings({ root, device, dtypes, steps, path, about: machine(device) }) && ok;
@@ -111,7 +111,7 @@ function runBenches() {
   for (const bench of ['kernels', 'unet'].filter((name) => wanted.includes(name)))
     for (const dtype of dtypes) {
       const target = ['--device', device, '--dtype', dtype, '--python', python, '--json', resultPath(`${bench}-${dtype}`)];
-      ok = node(`out/bench/${bench}.js`, ...target, ...quick) && ok;
+      ok = node(`dist/bench/${bench}.js`, ...target, ...quick) && ok;
     }
   return ok;
 }
