@@ -1,40 +1,21 @@
 import type { Parameter } from '../autograd/parameter.js';
 import { noGrad } from '../autograd/tape.js';
 import type { Device } from '../device.js';
-import { DisposedError, OptionError } from '../errors.js';
+import { DisposedError } from '../errors.js';
 import { writeModelFolder } from '../files/diffusers.js';
 import type { FloatType, TensorLike } from '../ops/check.js';
 import { checkPath, parseOptions } from '../options.js';
-import { snapshotSeed, toRng } from '../random.js';
+import { toRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import type { OpenAiOptions } from './openaiOptions.js';
-import { ParameterStore } from './parameters.js';
-import { isTimeProjection, TimeProjections } from './timeProjections.js';
-import {
-  forwardSchema,
-  fromSchema,
-  type UNetForwardOptions,
-  type UNetFromDiffusersOptions,
-  type UNetLoadOptions,
-} from './unetArguments.js';
-import { classesOf, contradiction, parseConfig, type UNet2DConfig } from './unetConfig.js';
-import { embedTime, predict } from './unetForward.js';
-import { checkImages, labelTensor, type ModelTimesteps, timestepTensor } from './unetInputs.js';
-import { type UNetLayers, unetLayers } from './unetLayers.js';
+import type { ParameterStore } from './parameters.js';
+import { forwardSchema, type UNetForwardOptions, type UNetFromDiffusersOptions, type UNetLoadOptions } from './unetArguments.js';
+import { classesOf, type UNet2DConfig } from './unetConfig.js';
+import { Description } from './unetDescription.js';
+import { checkImages, type ModelTimesteps } from './unetInputs.js';
 import { type StoredNetwork, storedNetwork, storedOpenAiNetwork } from './unetLoading.js';
-import { checkComputeType, checkDevice, checkUNetOptions, type UNetOptions } from './unetOptions.js';
-import { configOf, optionsOf } from './unetTranslation.js';
-
-/** A network as a file describes it: what the constructor makes when it is not given options. */
-class Description {
-  constructor(
-    readonly config: UNet2DConfig,
-    readonly options: Readonly<UNetOptions>,
-    /** Of new weights; null: zeros, to be filled. */
-    readonly seed: number | null = null,
-    readonly zeroInit = true,
-  ) {}
-}
+import { UNetNetwork } from './unetNetwork.js';
+import type { UNetOptions } from './unetOptions.js';
 
 /**
  * The UNet of DDPM (Ho et al. 2020) with the variations of its successors, as a `UNet2DModel` of diffusers: residual blocks at
@@ -49,8 +30,7 @@ export class UNet {
   readonly architecture: UNet2DConfig;
   /** @internal */
   readonly store: ParameterStore;
-  readonly #layers: UNetLayers;
-  readonly #timeProjections: TimeProjections;
+  readonly #network: UNetNetwork;
   #disposed = false;
 
   /**
@@ -59,23 +39,11 @@ export class UNet {
    */
   constructor(device: Device, options: UNetOptions = {}) {
     this.device = device;
-    let seed: number | null = null;
-    let zeroInit = true;
-    if (options instanceof Description) {
-      this.architecture = options.config;
-      this.config = options.options;
-      ({ seed, zeroInit } = options);
-    } else {
-      const checked = checkUNetOptions('new UNet', device, options);
-      this.architecture = configOf('new UNet', checked);
-      this.config = Object.freeze(checked);
-      ({ seed, zeroInit } = checked);
-    }
-    const layers = (declare: Parameters<typeof unetLayers>[0]) => unetLayers(declare, this.architecture, zeroInit);
-    const { store, network } = ParameterStore.build(device, seed, layers, isTimeProjection);
-    this.store = store;
-    this.#layers = network;
-    this.#timeProjections = new TimeProjections(store, network);
+    const description = Description.ofOptions(device, options);
+    this.architecture = description.config;
+    this.config = description.options;
+    this.#network = new UNetNetwork(device, description);
+    this.store = this.#network.store;
   }
 
   /**
@@ -117,15 +85,7 @@ export class UNet {
    * @throws OptionError naming the entry that this package does not compute; DTypeError; OutOfMemoryError.
    */
   static fromDiffusers(device: Device, config: object, options: UNetFromDiffusersOptions = {}): UNet {
-    const owner = 'UNet.fromDiffusers';
-    checkDevice(owner, device);
-    const { dtype, gradientCheckpointing, seed, zeroInit } = parseOptions(owner, fromSchema, options);
-    checkComputeType(owner, device, dtype);
-    const architecture = parseConfig(owner, config);
-    const problem = contradiction(architecture);
-    if (problem !== null) throw new OptionError(`${owner}: ${problem}`);
-    const nearest = optionsOf(architecture, dtype, gradientCheckpointing);
-    return UNet.#described(device, new Description(architecture, nearest, seed, zeroInit));
+    return UNet.#described(device, Description.ofConfig(device, config, options));
   }
 
   static #described(device: Device, description: Description): UNet {
@@ -191,23 +151,9 @@ export class UNet {
   forward(xt: TensorLike, t: ModelTimesteps, options: UNetForwardOptions = {}): Tensor {
     if (this.#disposed) throw new DisposedError('UNet.forward: the network has been disposed');
     const { labels, train, seed } = parseOptions('UNet.forward', forwardSchema, options) as UNetForwardOptions;
-    const { device, architecture } = this;
-    const images = checkImages(device, architecture, xt);
-    const batch = images.shape[0] as number;
-    if (seed !== undefined) toRng('UNet.forward', device, { seed }); // wrong ones are reported without dropout too
-    const run = () =>
-      device.scope(() => {
-        const steps = timestepTensor(device, architecture, t, batch);
-        const classes = labelTensor(device, architecture, labels, batch);
-        const dropout = train && architecture.dropout > 0 ? architecture.dropout : 0;
-        return predict(this.#layers, architecture, images, {
-          dtype: this.dtype,
-          time: this.#timeProjections.of(embedTime(this.#layers, architecture, steps, classes)),
-          dropout,
-          ...(dropout > 0 && { seed: seed ?? snapshotSeed(device) }),
-          recompute: train && this.config.gradientCheckpointing ? this.store.flatValues : null,
-        });
-      });
+    const images = checkImages(this.device, this.architecture, xt);
+    if (seed !== undefined) toRng('UNet.forward', this.device, { seed }); // wrong ones are reported without dropout too
+    const run = () => this.#network.forward(images, t, { labels, train, seed });
     return train ? run() : noGrad(run);
   }
 
@@ -234,8 +180,7 @@ export class UNet {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#timeProjections.dispose();
-    this.store.dispose();
+    this.#network.dispose();
   }
 
   /** For `using`: the same as `dispose`. */
