@@ -4,11 +4,12 @@ import type { Program } from '../program.js';
 import { noRng, type Rng, streams } from '../random.js';
 import type { SeedState } from '../sampling/seeds.js';
 import type { Tensor } from '../tensor.js';
-import { measureBound } from './bound.js';
 import { applyNoising, blend, gather, reverseStep } from './kernels.js';
 import { callModel, isPromise, type Model, releaseOutput } from './model.js';
 import { joinVariance, predictedStart } from './predictedStart.js';
 import type { Process } from './process.js';
+import { varianceKind } from './tables.js';
+import { measureBound } from './variationalBound.js';
 
 /** Tensors that a batch takes over. */
 interface BoundSources {
@@ -135,7 +136,7 @@ export class BoundBatch {
     const { denoisedFn, dynamicThreshold, clipDenoised, prediction, tables, variance } = this.#process;
     const [vb, xStartMse, mse] = this.#parts as [Tensor, Tensor, Tensor];
     const [x0, t] = [this.#x0, this.#t];
-    const inputs = { x0, xt, t, noise, variance };
+    const inputs = { x0, xt, t, noise, variance: varianceKind(variance) };
     let start = { output, table: tables.bound(), clip: clipDenoised ? 1 : 0 };
     if (denoisedFn || dynamicThreshold) {
       const { output: changed, prediction: kind, bound, clip } = predictedStart(this.#process, 'bitsPerDimension', output, xt, t);

@@ -1,8 +1,8 @@
 import type { Rng } from '../random.js';
 import type { Tensor } from '../tensor.js';
 
-/** The last losses of every step on a device, f32 [T, K], and how many there are, i32 [T]; both start as zeros. */
-export interface LossHistory {
+/** The last losses of every step on a device, f32 [T, K], and how many there are, i32 [T]; both start as zeros. @internal */
+export interface LossMemory {
   history: Tensor;
   counts: Tensor;
 }
@@ -13,7 +13,7 @@ export interface LossHistory {
  * that all share alike; 0.001.
  */
 export function importanceTimesteps(
-  { history, counts }: LossHistory,
+  { history, counts }: LossMemory,
   batch: number,
   rng: Rng,
   uniform = 0.001,
@@ -26,7 +26,7 @@ export function importanceTimesteps(
 }
 
 /** Enters the losses [N] of steps t [N] into the history, in the order of the samples; losses that are not finite are left out. */
-export function recordLosses({ history, counts }: LossHistory, t: Tensor, losses: Tensor): void {
+export function recordLosses({ history, counts }: LossMemory, t: Tensor, losses: Tensor): void {
   history.device.native.recordLosses(t.handle, losses.handle, history.handle, counts.handle);
   history.cell.version++;
   counts.cell.version++;

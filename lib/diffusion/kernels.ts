@@ -1,6 +1,6 @@
 import type { Rng } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import type { DirectPrediction } from './tables.js';
+import type { DirectPrediction, VarianceKind } from './tables.js';
 
 /** Numbers of native/core/ops/process.h. */
 const targets: Record<DirectPrediction, number> = { epsilon: 0, sample: 1, v: 2 };
@@ -74,9 +74,6 @@ export function gather(table: Tensor, t: Tensor): Tensor {
   table.device.native.gather(table.handle, t.handle, picked.handle);
   return picked;
 }
-
-/** How a model tells the variance of a reverse step: not at all, as its logarithm, or as a place within a range of logarithms. */
-export type VarianceKind = 'fixed' | 'learned' | 'learnedRange';
 
 /** Numbers of native/core/ops/process.h. */
 export const variances: Record<VarianceKind, number> = { fixed: 0, learned: 1, learnedRange: 2 };

@@ -2,12 +2,12 @@ import { add, mul, scale } from '../ops/elementwise.js';
 import { lossPerSample } from '../ops/reduce.js';
 import type { Seed } from '../random.js';
 import type { Tensor } from '../tensor.js';
-import { variationalBound } from './bound.js';
 import type { LossKind, TrainingLosses } from './gaussianOptions.js';
 import { applyNoising, blend, gather, type NoisingInputs } from './kernels.js';
 import { callModel, isPromise, type Model, releaseOutput } from './model.js';
 import type { Process } from './process.js';
-import { isLearned } from './tables.js';
+import { isLearned, varianceKind } from './tables.js';
+import { variationalBound } from './variationalBound.js';
 
 /** A training batch, checked; `t`, `modelTimesteps` and `labels` are freed here. */
 export interface TrainingBatch extends NoisingInputs {
@@ -84,8 +84,9 @@ function noiseBatch({ loss, prediction, variance, tables }: Process, batch: Nois
 function compareOutput(process: Process, output: Tensor, { xt, target, x0 }: Noised, t: Tensor): TrainingLosses {
   const { loss, lossWeighting, minSnrGamma, schedule, tables } = process;
   const error = errors[loss];
+  const kind = varianceKind(process.variance);
   const bound = (detachMean: boolean) =>
-    variationalBound(output, { x0: x0 as Tensor, xt, t, table: tables.bound(), variance: process.variance, clip: 0, detachMean });
+    variationalBound(output, { x0: x0 as Tensor, xt, t, table: tables.bound(), variance: kind, clip: 0, detachMean });
   if (!target || !error) {
     const vb = loss === 'kl' ? bound(false) : scale(bound(false), schedule.length);
     return { loss: vb, vb: vb.alias() };

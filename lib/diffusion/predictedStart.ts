@@ -3,9 +3,9 @@ import { noRng } from '../random.js';
 import type { Tensor } from '../tensor.js';
 import { tensorLike } from './arguments.js';
 import { reverseStep } from './kernels.js';
-import { startBound } from './modelOutput.js';
 import type { Process } from './process.js';
 import type { Prediction } from './tables.js';
+import { thresholdOf } from './variationalBound.js';
 
 /** What a reverse step takes for the model's prediction. */
 export interface PredictedStart {
@@ -40,7 +40,7 @@ export function predictedStart(process: Process, operation: string, output: Tens
   }
   if (!dynamicThreshold) return { ...start, bound: null, clip: clipDenoised ? 1 : 0 };
   const table = tables.reverse('mean', 0, start.prediction);
-  return { ...start, bound: startBound({ output: start.output, xt, t, table, ...dynamicThreshold }), clip: 0 };
+  return { ...start, bound: thresholdOf({ output: start.output, xt, t, table }, dynamicThreshold), clip: 0 };
 }
 
 /** A start's output with the variance channels of the model's output behind it, unless it has them already. */

@@ -7,10 +7,10 @@ import { noiseSource, type Timesteps, tensorLike, tensorOn } from './arguments.j
 import { pick } from './forwardProcess.js';
 import * as options from './gaussianOptions.js';
 import { blend, reverseStep } from './kernels.js';
-import { modelVariance } from './modelOutput.js';
 import { joinVariance, type PredictedStart, predictedStart } from './predictedStart.js';
 import { expectOutput, onImages, type Process } from './process.js';
 import { isLearned, type ReverseTableOptions, varianceKind } from './tables.js';
+import { modelVariance } from './variationalBound.js';
 
 /** Where the noise of a step comes from. */
 interface NoiseSource {

@@ -25,8 +25,11 @@ export function isLearned(variance: Variance): variance is 'learned' | 'learnedR
   return variance === 'learned' || variance === 'learnedRange';
 }
 
-/** How a kernel comes by the variance: from the table, or from the model's output. */
-export function varianceKind(variance: Variance): 'fixed' | 'learned' | 'learnedRange' {
+/** How a kernel comes by the variance: from the table, or from the model's output, as its logarithm or as a place within a range. */
+export type VarianceKind = 'fixed' | 'learned' | 'learnedRange';
+
+/** How a kernel comes by this variance. */
+export function varianceKind(variance: Variance): VarianceKind {
   return isLearned(variance) ? variance : 'fixed';
 }
 

@@ -62,7 +62,7 @@ export function advance(inputs: StepInputs, state: StepState, raw: Tensor): void
   if (predictionTable)
     enqueueReverseStep({ ...given, table: predictionTable }, { sample: device.empty(x.shape, 'f32'), predXStart });
   const start = denoised(inputs, given);
-  const bound = plan.threshold && thresholdOf(start, plan.threshold.ratio, plan.threshold.max);
+  const bound = plan.threshold && thresholdOf(start, plan.threshold);
   const noise = plan.churn ? null : state.given ? state.noise : null;
   const rng: Rng = { fields: [seed.handle, 0, streams.samplerNoise, 0, 0], advance() {} };
 

@@ -1,5 +1,4 @@
-import type { VarianceKind } from '../diffusion/kernels.js';
-import { type Variance, varianceKind } from '../diffusion/tables.js';
+import { type Variance, type VarianceKind, varianceKind } from '../diffusion/tables.js';
 import type { SamplerOptions } from './options.js';
 import { packRows, type Solution } from './solvers/solution.js';
 

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { Timesteps } from '../diffusion/arguments.js';
 import { tensorOn, timestepsOf } from '../diffusion/arguments.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { importanceTimesteps, type LossMemory, recordLosses } from '../diffusion/importance.js';
 import { DisposedError, OptionError, ShapeError } from '../errors.js';
 import { expectShape } from '../ops/check.js';
 import { integer, parseOptions, show } from '../options.js';
@@ -30,9 +31,6 @@ export interface LossHistory {
 /** Losses remembered of each step. */
 export const historyLength = 10;
 
-/** Share of draws that are uniform. */
-const uniformShare = 0.001;
-
 const owner = 'LossSecondMomentSampler';
 const drawSchema = v.strictObject({
   seed: v.optional(v.unknown()),
@@ -52,10 +50,7 @@ const drawSchema = v.strictObject({
 export class LossSecondMomentSampler {
   /** The process whose steps are drawn. */
   readonly diffusion: GaussianDiffusion;
-  /** [T, 10] */
-  readonly #losses: Tensor;
-  /** i32 [T] */
-  readonly #counts: Tensor;
+  readonly #memory: LossMemory;
 
   /** @throws OptionError, OutOfMemoryError. */
   constructor(diffusion: GaussianDiffusion) {
@@ -63,10 +58,10 @@ export class LossSecondMomentSampler {
       throw new OptionError(`new ${owner}: diffusion must be a GaussianDiffusion, got ${show(diffusion)}`);
     const { device, schedule } = diffusion;
     this.diffusion = diffusion;
-    [this.#losses, this.#counts] = device.outsideRecording(() => [
-      device.zeros([schedule.length, historyLength]),
-      device.zeros([schedule.length], { dtype: 'i32' }),
-    ]);
+    this.#memory = device.outsideRecording(() => ({
+      history: device.zeros([schedule.length, historyLength]),
+      counts: device.zeros([schedule.length], { dtype: 'i32' }),
+    }));
   }
 
   /**
@@ -79,12 +74,7 @@ export class LossSecondMomentSampler {
     const checked = parseOptions(`${owner}.draw`, drawSchema, options) as DrawOptions;
     parseOptions(`${owner}.draw`, v.strictObject({ count: integer(1) }), { count });
     const rng = toRng(`${owner}.draw`, device, { ...checked, stream: streams.timesteps });
-    const t = device.empty([count], 'i32');
-    const weights = device.empty([count], 'f32');
-    const operands = [this.#losses, this.#counts, t, weights].map((tensor) => tensor.handle);
-    device.native.importanceTimesteps(...operands, uniformShare, ...rng.fields);
-    rng.advance();
-    return { t, weights };
+    return importanceTimesteps(this.#memory, count, rng);
   }
 
   /**
@@ -99,14 +89,14 @@ export class LossSecondMomentSampler {
     if (values.shape.length !== 1) throw new ShapeError(`${operation}: losses must have shape [n], got [${values.shape}]`);
     const steps = timestepsOf(device, operation, t, values.size, schedule.length);
     expectShape(operation, 't', steps, values.shape);
-    device.native.recordLosses(steps.handle, values.handle, this.#losses.handle, this.#counts.handle);
+    recordLosses(this.#memory, steps, values);
     steps.dispose();
   }
 
   /** What it remembers, for checkpoints. @throws DisposedError. */
   async read(): Promise<LossHistory> {
     this.#check('read');
-    const [losses, counts] = await Promise.all([this.#losses.read(), this.#counts.read()]);
+    const [losses, counts] = await Promise.all([this.#memory.history.read(), this.#memory.counts.read()]);
     return { losses: losses as Float32Array, counts: counts as Int32Array };
   }
 
@@ -121,14 +111,14 @@ export class LossSecondMomentSampler {
       throw new OptionError(
         `${owner}.write: counts[${wrong}] must be an integer between 0 and ${historyLength}, got ${counts[wrong]}`,
       );
-    this.#losses.write(losses);
-    this.#counts.write(counts);
+    this.#memory.history.write(losses);
+    this.#memory.counts.write(counts);
   }
 
   /** Frees the memory; a second call does nothing. */
   dispose(): void {
-    this.#losses.dispose();
-    this.#counts.dispose();
+    this.#memory.history.dispose();
+    this.#memory.counts.dispose();
   }
 
   /** For `using`: the same as `dispose`. */
@@ -137,6 +127,6 @@ export class LossSecondMomentSampler {
   }
 
   #check(method: string): void {
-    if (this.#losses.disposed) throw new DisposedError(`${owner}.${method} after dispose()`);
+    if (this.#memory.history.disposed) throw new DisposedError(`${owner}.${method} after dispose()`);
   }
 }

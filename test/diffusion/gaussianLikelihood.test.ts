@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'vitest';
 import type { Device } from '../../lib/device.js';
-import { measureBound } from '../../lib/diffusion/bound.js';
 import { boundColumns } from '../../lib/diffusion/tables.js';
+import { measureBound } from '../../lib/diffusion/variationalBound.js';
 import { eachDevice } from '../support/devices.js';
 import { type GoldenTensor, loadGolden } from '../support/golden.js';
 import { comparison } from './process.js';

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { reverseStep, type VarianceKind } from '../../lib/diffusion/kernels.js';
+import { reverseStep } from '../../lib/diffusion/kernels.js';
+import type { VarianceKind } from '../../lib/diffusion/tables.js';
 import { noRng, toRng } from '../../lib/random.js';
 import { maxAbs } from '../support/compare.js';
 import { eachDevice } from '../support/devices.js';

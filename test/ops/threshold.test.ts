@@ -39,7 +39,7 @@ eachDevice((id, open) => {
       t: device.tensor(steps, [n]),
       table: device.tensor(rows.flat(), [2, 13]),
     };
-    const bound = thresholdOf(start, ratio, max);
+    const bound = thresholdOf(start, { ratio, max });
     const starts = Array.from(x, (value, i) => {
       const [px, pm] = rows[steps[Math.floor((i * n) / size)] as number] as [number, number];
       const place = factor === 1 ? i : i + c * Math.floor(i / c);
@@ -60,7 +60,7 @@ eachDevice((id, open) => {
     const xt = device.tensor(values, [2, 8]);
     const t = device.zeros([2], { dtype: 'i32' });
     const table = device.tensor([1, 0, ...new Array(11).fill(0)], [1, 13]);
-    const bound = await thresholdOf({ output: device.zeros([2, 8]), xt, t, table }, 0.5, 100).read();
+    const bound = await thresholdOf({ output: device.zeros([2, 8]), xt, t, table }, { ratio: 0.5, max: 100 }).read();
     expect([...bound]).toEqual([3, Number.NaN]);
   });
 
@@ -68,7 +68,7 @@ eachDevice((id, open) => {
     const device = await open();
     const xt = device.zeros([1, 3]);
     const t = device.tensor(Int32Array.of(2), [1]);
-    const bound = thresholdOf({ output: xt, xt, t, table: device.zeros([2, 13]) }, 0.5, 2);
+    const bound = thresholdOf({ output: xt, xt, t, table: device.zeros([2, 13]) }, { ratio: 0.5, max: 2 });
     await expect(bound.read()).rejects.toThrow(/threshold: t = 2/);
   });
 });
