@@ -57,6 +57,7 @@ export {
   ShapeError,
 } from './errors.js';
 export { type BitsEvaluation, type EvaluateBitsOptions, evaluateBits } from './evaluation/bitsPerDimension.js';
+export type { EvaluationOptions } from './evaluation/evaluation.js';
 export {
   type EvaluateLossOptions,
   evaluateLoss,
