@@ -3,18 +3,13 @@
 // mean squared prediction. Its tests hold this engine to PyTorch's numbers; here every side computes the same network.
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { backward, type Device, openDevice, ops, UNet } from 'diffusion-native';
 import type { PeerOptions } from './peer.js';
 
 export const images = 2;
 const steps = Int32Array.from([37, 801]);
-
-type WriteOnnx = (path: string, config: unknown, parameters: ReadonlyMap<string, unknown>) => Promise<void>;
-const packageFolder = dirname(createRequire(__filename).resolve('diffusion-native'));
-const { writeOnnx } = require(join(packageFolder, 'files', 'onnx', 'write.js')) as { writeOnnx: WriteOnnx };
 
 export function unetOptions({ network }: Pick<PeerOptions, 'network'>) {
   const { size, base, mults, blocks, attention, groups, dropout } = network;
@@ -28,7 +23,7 @@ export async function makeReference(network: PeerOptions['network']): Promise<st
   const device = await openDevice('cpu');
   const model = new UNet(device, { ...unetOptions({ network }), dropout: 0, zeroInit: false });
   await model.save(folder);
-  await writeOnnx(join(folder, 'unet.onnx'), model.architecture, model.parameters());
+  await model.exportOnnx(join(folder, 'unet.onnx'));
   const input = (await device.randn([images, network.size, network.size, 3], { seed: 1 }).read()) as Float32Array;
   await writeFile(join(folder, 'input.f32'), input);
   await writeFile(join(folder, 'steps.i32'), steps);

@@ -3,6 +3,7 @@ import { noGrad } from '../autograd/tape.js';
 import type { Device } from '../device.js';
 import { DisposedError } from '../errors.js';
 import { writeModelFolder } from '../files/diffusers.js';
+import { writeOnnx } from '../files/onnx/write.js';
 import type { FloatType, TensorLike } from '../ops/check.js';
 import { checkPath, parseOptions } from '../options.js';
 import { toRng } from '../random.js';
@@ -15,7 +16,7 @@ import { Description } from './unetDescription.js';
 import { checkImages, type ModelTimesteps } from './unetInputs.js';
 import { type StoredNetwork, storedNetwork, storedOpenAiNetwork } from './unetLoading.js';
 import { UNetNetwork } from './unetNetwork.js';
-import type { UNetOptions } from './unetOptions.js';
+import { checkDevice, type UNetOptions } from './unetOptions.js';
 
 /**
  * The UNet of DDPM (Ho et al. 2020) with the variations of its successors, as a `UNet2DModel` of diffusers: residual blocks at
@@ -166,6 +167,22 @@ export class UNet {
     if (this.#disposed) throw new DisposedError('UNet.save: the network has been disposed');
     checkPath('UNet.save', 'folder', folder);
     await writeModelFolder(folder, this.architecture, this.store.parameters);
+  }
+
+  /**
+   * Writes the network as a standard ONNX file (opset 17), replaced in one step, for onnxruntime and other engines: `sample` f32
+   * [N, inChannels, H, W] and `timestep` i64 [N] → `out_sample` f32 [N, outChannels, H, W], for any N, H and W that `forward` takes.
+   * With classes there is `class_labels` i64 [N], −1 for none; with `classEmbedType` 'timestep' they are i64 [N], with 'identity' f32
+   * [N, D]. Weights and arithmetic in the file are f32 whatever `dtype` is. The weights are read one at a time: leave them unchanged
+   * until the promise settles.
+   * @throws FileFormatError naming the file that cannot be written, or that would reach the 2 GB that ONNX files end at; OptionError for
+   * what is no path; DisposedError when the network is disposed or its device closed.
+   */
+  async exportOnnx(path: string): Promise<void> {
+    if (this.#disposed) throw new DisposedError('UNet.exportOnnx: the network has been disposed');
+    checkDevice('UNet.exportOnnx', this.device);
+    checkPath('UNet.exportOnnx', 'path', path);
+    await writeOnnx(path, this.architecture, this.store.parameters);
   }
 
   /** The same network on the same device with weights of its own. */

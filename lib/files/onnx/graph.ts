@@ -1,4 +1,4 @@
-import { type Field, Message } from './protobuf.js';
+import { type Deferred, type Field, Message } from './protobuf.js';
 
 /** Element types of ONNX's TensorProto. */
 const elementTypes = { float: 1, int64: 7 } as const;
@@ -65,9 +65,11 @@ export class OnnxGraph {
     );
   }
 
-  /** A float tensor under a name of its own. */
-  weight(name: string, shape: readonly number[], values: Float32Array): Value {
-    this.#constants.set(name, tensor(name, 'float', shape, values));
+  /** A float tensor under a name of its own; values may be fetched when the file is written. */
+  weight(name: string, shape: readonly number[], values: Float32Array | (() => Promise<Float32Array>)): Value {
+    const byteLength = 4 * shape.reduce((product, axis) => product * axis, 1);
+    const bytes = typeof values === 'function' ? { byteLength, read: async () => bytesOf(await values()) } : bytesOf(values);
+    this.#constants.set(name, tensor(name, 'float', shape, bytes));
     return name;
   }
 
@@ -75,7 +77,7 @@ export class OnnxGraph {
   integers(...values: number[]): Value {
     const name = `i64_${values.join('_')}`;
     if (!this.#constants.has(name))
-      this.#constants.set(name, tensor(name, 'int64', [values.length], BigInt64Array.from(values, BigInt)));
+      this.#constants.set(name, tensor(name, 'int64', [values.length], bytesOf(BigInt64Array.from(values, BigInt))));
     return name;
   }
 
@@ -87,7 +89,7 @@ export class OnnxGraph {
   /** Floats, made once for each content and shape. */
   floats(shape: readonly number[], values: readonly number[]): Value {
     const name = `f32_${shape.join('x')}_${values.join('_')}`;
-    if (!this.#constants.has(name)) this.#constants.set(name, tensor(name, 'float', shape, Float32Array.from(values)));
+    if (!this.#constants.has(name)) this.#constants.set(name, tensor(name, 'float', shape, bytesOf(Float32Array.from(values))));
     return name;
   }
 
@@ -122,14 +124,12 @@ function attribute(name: string, value: Attribute): Message {
   return of('ints', ...value.map((one): Field => [8, one]));
 }
 
-function tensor(
-  name: string,
-  type: keyof typeof elementTypes,
-  shape: readonly number[],
-  values: Float32Array | BigInt64Array,
-): Message {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+function tensor(name: string, type: keyof typeof elementTypes, shape: readonly number[], bytes: Uint8Array | Deferred): Message {
   return new Message([...shape.map((axis): Field => [1, axis]), [2, elementTypes[type]], [8, name], [9, bytes]]);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array | BigInt64Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 function port({ name, type, shape }: Port): Message {

@@ -10,12 +10,12 @@ export { ports } from './unetTime.js';
 
 /**
  * The prediction of a UNet as a graph of standard operators, in ONNX's NCHW: sample [N, C, H, W] f32 and timestep [N] i64 (and
- * class_labels [N] i64 where there are classes) → out_sample [N, K, H, W]. Batch, height and width stay open.
- * @param values what each parameter holds, in PyTorch's layout
+ * class_labels where it takes labels: [N] i64, or their embeddings [N, D] f32) → out_sample [N, K, H, W]. Batch, height and width
+ * stay open. Weights are read when the message is written.
  */
-export function unetGraph(layers: UNetLayers, config: UNet2DConfig, values: ReadonlyMap<string, Float32Array>): Message {
+export function unetGraph(layers: UNetLayers, config: UNet2DConfig): Message {
   const graph = new OnnxGraph();
-  const builder = new UNetBuilder(graph, config, values);
+  const builder = new UNetBuilder(graph, config);
   graph.output(ports.output, builder.predict(layers));
   const image = (channels: number) => ['batch', channels, 'height', 'width'];
   const labels =
@@ -42,7 +42,6 @@ export class UNetBuilder {
   constructor(
     readonly graph: OnnxGraph,
     readonly config: UNet2DConfig,
-    readonly values: ReadonlyMap<string, Float32Array>,
   ) {}
 
   predict(layers: UNetLayers): Value {
@@ -81,7 +80,7 @@ export class UNetBuilder {
     const constant = shape ? `${name}[${shape}]` : name;
     if (this.#made.has(constant)) return constant;
     this.#made.add(constant);
-    return this.graph.weight(constant, shape ?? own, this.values.get(name) as Float32Array);
+    return this.graph.weight(constant, shape ?? own, () => (parameter as Parameter).read());
   }
 
   conv(x: Value, { weight, bias }: Affine, padding: number | readonly number[], stride = 1): Value {

@@ -20,9 +20,11 @@ export function embedTime(builder: UNetBuilder, { timeTable, timeEmbedding, clas
   if (!(classEmbedding instanceof Parameter)) return graph.node('Add', [time, maps(classEmbedding, ports.labels)]);
   // Label −1, no class, counts from the end: a row of zeros there.
   const [classes, width] = classEmbedding.shape as [number, number];
-  const rows = new Float32Array((classes + 1) * width);
-  rows.set(builder.values.get(classEmbedding.name) as Float32Array);
-  const table = graph.weight(classEmbedding.name, [classes + 1, width], rows);
+  const table = graph.weight(classEmbedding.name, [classes + 1, width], async () => {
+    const rows = new Float32Array((classes + 1) * width);
+    rows.set(await classEmbedding.read());
+    return rows;
+  });
   return graph.node('Add', [time, graph.node('Gather', [table, ports.labels])]);
 }
 

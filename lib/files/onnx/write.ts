@@ -14,15 +14,13 @@ const mostBytes = 2 ** 31;
  * @throws FileFormatError naming the file that cannot be written, or whose weights exceed the format's 2 GB.
  */
 export async function writeOnnx(path: string, config: UNet2DConfig, parameters: ReadonlyMap<string, Parameter>): Promise<void> {
-  const values = new Map<string, Float32Array>();
-  for (const [name, parameter] of parameters) values.set(name, await parameter.read());
   const layers = unetLayers((name) => parameters.get(name) as Parameter, config, false);
-  const model = unetGraph(layers, config, values);
+  const model = unetGraph(layers, config);
   if (model.byteLength >= mostBytes)
     throw new FileFormatError(
-      `cannot write '${path}': an ONNX file holds less than 2 GB, this network needs ${model.byteLength}`,
+      `cannot write '${path}': an ONNX file holds less than ${mostBytes} bytes, this network needs ${model.byteLength}`,
     );
   await writeFileAtomic(path, async (append) => {
-    for (const piece of model.pieces) await append(piece);
+    for (const piece of model.pieces) await append(piece instanceof Uint8Array ? piece : await piece.read());
   });
 }
