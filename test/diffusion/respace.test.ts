@@ -1,11 +1,9 @@
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import { OptionError } from '../../lib/errors.js';
 import { maxRelative } from '../support/compare.js';
 import { caseId, conform } from '../support/conformance.js';
 import { loadGoldenJson } from '../support/golden.js';
-import { sharedGolden } from '../support/shared.js';
 
 const linear = (timesteps: number) => NoiseSchedule.linear({ timesteps });
 
@@ -75,8 +73,7 @@ describe('set_timesteps of diffusers', () => {
     timesteps: number[];
     upstream_float_bug?: string;
   };
-  const path = sharedGolden ? join(sharedGolden, 'schedulers', 'timesteps.json') : 'schedules/timesteps.json';
-  const { cases } = loadGoldenJson<{ cases: Case[] }>(path);
+  const { cases } = loadGoldenJson<{ cases: Case[] }>('schedulers/timesteps.json');
   const rows = cases.filter(({ cls, spacing, offset }) => cls === 'DDPMScheduler' && (spacing === 'leading' || offset === 0));
 
   test.each(rows)('T = $T, $N $spacing + $offset', ({ T, N, spacing, offset, timesteps, upstream_float_bug }) => {

@@ -5,7 +5,7 @@ import { processOf } from '../../lib/files/schedulerConfig.js';
 import { maxAbs, maxRelative } from '../support/compare.js';
 import { conform, type ReferenceCase } from '../support/conformance.js';
 import { loadGoldenJson } from '../support/golden.js';
-import { goldenPath, sharedGolden } from '../support/shared.js';
+import { fullestPath, goldenPath, withSharedGolden } from '../support/shared.js';
 
 interface Reference {
   T: number;
@@ -69,8 +69,8 @@ function checkAgainst(file: string, reference: Reference): void {
 describe('against improved-diffusion', () => {
   test.each(copied)('%s', (file) => checkAgainst(file, loadGoldenJson(goldenPath(`schedules/${file}.json`))));
 
-  test.skipIf(sharedGolden === null).each(files)('%s, every entry', (file) => {
-    checkAgainst(file, loadGoldenJson(join(sharedGolden as string, 'schedules', `${file}.json`)));
+  withSharedGolden('every entry', (folder) => {
+    test.each(files)('%s', (file) => checkAgainst(file, loadGoldenJson(join(folder, 'schedules', `${file}.json`))));
   });
 });
 
@@ -88,8 +88,7 @@ describe('against diffusers (float32)', () => {
     num_train_timesteps: number;
     rescale_betas_zero_snr?: boolean;
   };
-  const path = sharedGolden ? join(sharedGolden, 'schedules', 'diffusers_0_20_2.json') : 'schedules/diffusers_0_20_2.json';
-  const { cases } = loadGoldenJson<{ cases: Case[] }>(path);
+  const { cases } = loadGoldenJson<{ cases: Case[] }>(fullestPath('schedules/diffusers_0_20_2.json'));
   const reference = (id: string): ReferenceCase => ({ file: 'schedules/diffusers_0_20_2', id, device: 'cpu' });
 
   function make({

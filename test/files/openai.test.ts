@@ -9,7 +9,7 @@ import { UNet } from '../../lib/nn/unet.js';
 import { hashAll, loadCase, referenceModel, type UNetCase } from '../nn/unetGolden.js';
 import { conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
-import { sharedGolden } from '../support/shared.js';
+import { sharedGolden, whyNoGolden } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
 import { pickleOf, zipOf } from '../support/torchFile.js';
 
@@ -61,7 +61,12 @@ eachDevice((id, open) => {
         const [values, wanted] = [await parameter.read(), await expected.parameters().get(name)?.read()];
         for (const [i, value] of values.entries()) if (!Object.is(value, wanted?.[i])) different++;
       }
-      conform({ file: `unet/${one.id}/case`, id: one.id, device: id }, 'weights that loadOpenAI read differently', different, 0);
+      conform(
+        { file: `unet/${one.id}`, id: one.id, device: `${id} load` },
+        'weights that loadOpenAI reads differently',
+        different,
+        0,
+      );
     }
     expected.dispose();
   }
@@ -72,10 +77,11 @@ eachDevice((id, open) => {
     await expectLoaded(device, folder, [await checkpoint(one), await asSafetensors(one)]);
   });
 
-  test.skipIf(!sharedGolden)('files of the reference data', async () => {
+  test('files of the reference data', async (context) => {
+    if (!sharedGolden) return context.skip(whyNoGolden);
     const device = await open();
     for (const name of ['o1_iddpm_plain', 'o2_iddpm_ss_cls_sigma']) {
-      const folder = join(sharedGolden as string, 'unet', name);
+      const folder = join(sharedGolden, 'unet', name);
       await expectLoaded(device, folder, [join(folder, 'weights.safetensors')]);
     }
   });

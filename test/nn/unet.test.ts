@@ -1,5 +1,4 @@
-import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openAiTensors } from '../../lib/nn/openaiKeys.js';
 import type { OpenAiOptions } from '../../lib/nn/openaiOptions.js';
 import { UNet } from '../../lib/nn/unet.js';
@@ -8,7 +7,7 @@ import { maxAbs, maxRelative, relL2 } from '../support/compare.js';
 import { caseId, conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
 import { loadGoldenJson } from '../support/golden.js';
-import { goldenPath, sharedGolden } from '../support/shared.js';
+import { fullestPath, goldenPath, withSharedGolden } from '../support/shared.js';
 import { golden, hashAll, hashWeights, loadCase, type Pass, referenceModel, runCase, type UNetCase } from './unetGolden.js';
 
 /** Those that the repository has, and those that it has only beside it. */
@@ -26,7 +25,7 @@ const others = [
 const isLarge = (id: string) => id.endsWith('full_hash');
 const isSlow = (id: string) => isLarge(id) || ['o1_iddpm_plain', 'o5_iddpm_3level_hash'].includes(id);
 
-const folderOf = (id: string) => (own.includes(id) ? goldenPath(`unet/${id}`) : join(sharedGolden as string, 'unet', id));
+const folderOf = (id: string) => fullestPath(`unet/${id}`);
 
 /** The case of a folder; d5 is d1 in an older spelling. */
 async function caseOf(id: string): Promise<UNetCase> {
@@ -81,7 +80,7 @@ eachDevice((id, open) => {
 
   test.each(own)('%s: output, loss and every gradient', run);
 
-  describe.skipIf(!sharedGolden)('of the whole reference data', () => {
+  withSharedGolden('of the whole reference data', () => {
     const there = others.filter((name) => id !== 'emulator' || !isSlow(name));
     test.each(there)('%s: output, loss and every gradient', run);
   });

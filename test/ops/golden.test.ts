@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { beforeAll, describe, test } from 'vitest';
+import { beforeAll, test } from 'vitest';
 import { Parameter, type ParameterKind } from '../../lib/autograd/parameter.js';
 import { backward } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
@@ -9,7 +9,7 @@ import { maxAbs, maxRelative, relL2 } from '../support/compare.js';
 import { conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
 import { type GoldenTensor, loadGolden } from '../support/golden.js';
-import { sharedGolden } from '../support/shared.js';
+import { withSharedGolden } from '../support/shared.js';
 
 /** A parameter with the reference's values in PyTorch's layout, made into the engine's. */
 function parameter(device: Device, { shape, values }: GoldenTensor, kind: ParameterKind): Parameter {
@@ -73,13 +73,13 @@ function splitQkv({ shape, values }: GoldenTensor, heads: number, interleaved: b
   );
 }
 
-describe.skipIf(sharedGolden === null)('operations against the original libraries', () => {
+withSharedGolden('operations against the original libraries', (folder) => {
   let golden: Map<string, GoldenTensor>;
   const check = (device: string, name: string, quantity: string, error: number, tolerance: number): void =>
     conform({ file: 'blocks/blocks', id: name, device }, quantity, error, tolerance);
   const tensor = (name: string): GoldenTensor => golden.get(name) as GoldenTensor;
   beforeAll(async () => {
-    golden = await loadGolden(join(sharedGolden as string, 'blocks', 'blocks.safetensors'));
+    golden = await loadGolden(join(folder, 'blocks', 'blocks.safetensors'));
   });
 
   eachDevice((id, open) => {

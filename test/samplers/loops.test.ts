@@ -1,87 +1,98 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
-import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
-import { openDevice } from '../../lib/openDevice.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
-import type { Tensor } from '../../lib/tensor.js';
-import { maxAbs } from '../support/compare.js';
+import { comparison, entryOf, optionsOf, type ProcessCase, scheduleOf, upload } from '../diffusion/process.js';
+import { eachDevice } from '../support/devices.js';
 import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
-import { sharedGolden } from '../support/shared.js';
 import { type TinyModelParameters, tinyModel } from '../support/tinyModel.js';
 
-interface LoopCase {
-  id: string;
-  kind: 'p_loop' | 'ddim_loop';
-  var: string;
+interface LoopCase extends ProcessCase {
   eta: number | null;
-  schedule: 'linear' | 'cosine';
-  T: number;
-  sections: string;
-  rescale_timesteps: boolean;
   model: TinyModelParameters;
-  model_t: number[];
 }
 
-const folder = sharedGolden ? join(sharedGolden, 'process') : '';
-const available = existsSync(join(folder, 'iddpm_loops.json'));
-const cases = available ? loadGoldenJson<{ cases: LoopCase[] }>(join(folder, 'iddpm_loops.json')).cases : [];
-const fixed = cases.filter((one) => one.var === 'fixed_large');
-
-let device: Device;
-beforeAll(async () => {
-  device = await openDevice('cpu');
-});
-afterAll(() => device.close());
-
-/** One image batch [N, C, H, W] out of a stack of them. */
-function entry({ shape, values }: GoldenTensor, k: number): { values: Float32Array; shape: readonly number[] } {
-  const [, ...rest] = shape;
-  const size = rest.reduce((product, axis) => product * axis, 1);
-  return { values: values.subarray(k * size, (k + 1) * size), shape: rest };
+interface LucidrainsCase {
+  id: string;
+  schedule: 'linear' | 'cosine' | 'sigmoid';
+  T: number;
+  objective: 'pred_noise' | 'pred_x0' | 'pred_v';
+  model: TinyModelParameters;
+  ddim?: { eta: number; times: number[] };
 }
 
-describe.skipIf(!available)(`loops of improved-diffusion${available ? '' : ' (skipped: no shared reference data)'}`, () => {
-  test.each(fixed.map((one) => [one.id, one] as const))('%s', async (id, one) => {
-    const golden = await loadGolden(join(folder, 'iddpm_loops.safetensors'));
-    const stack = (name: string) => golden.get(`${id}/${name}`) as GoldenTensor;
-    const upload = ({ values, shape }: { values: Float32Array; shape: readonly number[] }): Tensor =>
-      device.tensor(values, shape, { layout: 'nchw' });
-    const full =
-      one.schedule === 'linear'
-        ? NoiseSchedule.linear({ timesteps: one.T, rescaled: true })
-        : NoiseSchedule.cosine({ timesteps: one.T });
-    const diffusion = new GaussianDiffusion(device, full.respace(one.sections), {
-      variance: 'fixedLarge',
-      rescaleTimesteps: one.rescale_timesteps,
-    });
-    const seen: number[][] = [];
-    const sampler = new Sampler(diffusion, tinyModel(one.model, seen), {
-      method: one.kind === 'p_loop' ? 'ddpm' : 'ddim',
-      eta: one.eta ?? 0,
-    });
-    const initial = upload(stack('x_T'));
-    const steps = one.model_t.length;
-    const noises = Array.from({ length: steps }, (_, k) => upload(entry(stack('noises'), k)));
+const improved = 'process/iddpm_loops';
+const lucidrains = 'process/lucidrains';
+const load = <T>(file: string) => loadGoldenJson<{ cases: T[] }>(`${file}.json`).cases;
+const { betas } = load<{ id: string; betas: number[] }>('schedules/lucidrains').find(({ id }) =>
+  id.startsWith('lucidrains_sigmoid_T1000'),
+) as { betas: number[] };
 
-    // The stated tolerances: relative to the example's largest value, 1e-5, with η > 0 5e-4.
-    const relative = one.kind === 'p_loop' ? 1e-5 : 5e-4;
-    let k = 0;
-    for await (const { step, total, x, predXStart } of sampler.steps({ initial, noises })) {
-      expect([step, total]).toEqual([k + 1, steps]);
-      for (const [name, tensor] of [
-        ['samples', x],
-        ['pred_xstart', predXStart],
-      ] as const) {
-        const expected = entry(stack(name), k).values;
-        const largest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-        expect(maxAbs((await tensor.read({ layout: 'nchw' })) as Float32Array, expected)).toBeLessThan(relative * largest);
+/** What DDIMScheduler calls the schedules of lucidrains: linear and cosine ones of 1000 steps are alike in all libraries. */
+const schedules = {
+  linear: { beta_schedule: 'linear' },
+  cosine: { beta_schedule: 'squaredcos_cap_v2' },
+  sigmoid: { trained_betas: betas },
+};
+const predictions = { pred_noise: 'epsilon', pred_x0: 'sample', pred_v: 'v_prediction' };
+
+/** Image k of each of two samples, of a stack [2, images, …]. */
+function imageOf({ shape, values }: GoldenTensor, k: number): GoldenTensor {
+  const [, images, ...rest] = shape as [number, number, ...number[]];
+  const size = values.length / 2 / images;
+  const both = [0, images].flatMap((first) => [...values.subarray((first + k) * size, (first + k + 1) * size)]);
+  return { shape: [2, ...rest], values: Float32Array.from(both) };
+}
+
+eachDevice((id, open) => {
+  const noisesOf = (device: Device, stack: GoldenTensor) =>
+    Array.from({ length: stack.shape[0] as number }, (_, k) => upload(device, entryOf(stack, k)));
+
+  describe('loops of improved-diffusion by a sampler', () => {
+    test.each(load<LoopCase>(improved))('$id', async (one) => {
+      const device = await open();
+      const golden = await loadGolden(`${improved}.safetensors`);
+      const stack = (name: string) => golden.get(`${one.id}/${name}`) as GoldenTensor;
+      using diffusion = new GaussianDiffusion(device, scheduleOf(one), optionsOf(one));
+      const seen: number[][] = [];
+      using sampler = new Sampler(diffusion, tinyModel(one.model, seen), {
+        method: one.kind === 'p_loop' ? 'ddpm' : 'ddim',
+        steps: diffusion.schedule.length,
+        eta: one.eta ?? 0,
+      });
+      const relative = one.kind === 'p_loop' ? 1e-5 : 5e-4;
+      let k = 0;
+      const initial = upload(device, stack('x_T'));
+      for await (const { step, total, x, predXStart } of sampler.steps({ initial, noises: noisesOf(device, stack('noises')) })) {
+        expect([step, total]).toEqual([k + 1, one.model_t.length]);
+        const reference = { file: improved, id: one.id, device: id };
+        const close = comparison(reference, (name) => entryOf(stack(name.replace('sampler, ', '')), k));
+        await close(x, 'sampler, samples', relative, 4 * (one.noise.samples as number));
+        await close(predXStart, 'sampler, pred_xstart', relative, 4 * (one.noise.pred_xstart as number));
+        k++;
       }
-      k++;
-    }
-    expect(k).toBe(steps);
-    expect(seen.map(([t]) => t)).toEqual(one.model_t.map(Math.fround));
+      expect(seen.map(([t]) => t)).toEqual(one.model_t.map(Math.fround));
+    });
+  });
+
+  describe('DDIM of denoising-diffusion-pytorch by a sampler', () => {
+    test.each(load<LucidrainsCase>(lucidrains).filter(({ ddim }) => ddim))('$id', async (one) => {
+      const device = await open();
+      const golden = await loadGolden(`${lucidrains}.safetensors`);
+      const stack = (name: string) => golden.get(`${one.id}/${name}`) as GoldenTensor;
+      const { eta, times } = one.ddim as { eta: number; times: number[] };
+      const config = { prediction_type: predictions[one.objective], ...schedules[one.schedule] };
+      using sampler = Sampler.fromDiffusers({ _class_name: 'DDIMScheduler', ...config }, device, tinyModel(one.model), {
+        ...{ timesteps: times, eta, useClippedModelOutput: true },
+      });
+      let k = 0;
+      const initial = upload(device, stack('ddim_x_T'));
+      for await (const { x } of sampler.steps({ initial, noises: noisesOf(device, stack('ddim_noises')) })) {
+        k++;
+        const close = comparison({ file: lucidrains, id: one.id, device: id }, () => imageOf(stack('ddim_images'), k));
+        await close(x, `sampler, ddim_images[${k}]`, 5e-4);
+      }
+      expect(k).toBe(times.length);
+    });
   });
 });

@@ -2,7 +2,11 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSyn
 import { join } from 'node:path';
 import { expect } from 'vitest';
 
-const folder = join(__dirname, '..', '..', 'out', 'conformance');
+const repository = join(__dirname, '..', '..');
+
+/** Where the tests of one run write: its name comes from the reporter, which runs before them and whose environment they have. */
+const variable = 'DIFFUSION_CONFORMANCE_RUN';
+const folderOf = (run: string) => join(repository, 'out', 'conformance', run);
 
 /** A case of the reference data: its description's path in the golden folder without `.json`, its id there, and who computed. */
 export interface ReferenceCase {
@@ -39,18 +43,24 @@ export function caseId(description: object): string {
   return id ?? plain.map(([key, value]) => `${key}=${value}`).join(' ');
 }
 
-/** What the tests of this run wrote. */
-export function writtenLines(): ConformanceLine[] {
+/** Begins a run: the tests of the processes started from here on write for it. */
+export function beginLines(): void {
+  process.env[variable] = `${process.pid}-${Date.now()}`;
+}
+
+/** What the tests of this run wrote; it is forgotten after that. */
+export function takeLines(): ConformanceLine[] {
+  const folder = folderOf(process.env[variable] as string);
   if (!existsSync(folder)) return [];
   const files = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
+  rmSync(folder, { recursive: true });
   return files.flatMap((text) => text.split('\n').filter(Boolean)).map((line) => JSON.parse(line) as ConformanceLine);
 }
 
-export function clearLines(): void {
-  rmSync(folder, { recursive: true, force: true });
-}
-
 function write(line: ConformanceLine): void {
+  const run = process.env[variable];
+  if (run === undefined) return; // a run with other reporters
+  const folder = folderOf(run);
   mkdirSync(folder, { recursive: true });
   const numbers = (_: string, value: unknown) => (typeof value === 'number' && !Number.isFinite(value) ? String(value) : value);
   appendFileSync(join(folder, `${process.pid}.jsonl`), `${JSON.stringify(line, numbers)}\n`);
