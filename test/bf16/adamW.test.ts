@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { maxRelative } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { Placed, read } from '../support/placed.js';
 import { eps32, randomValues, toBf16 } from '../support/values.js';
 
@@ -13,8 +13,7 @@ eachDevice((id, open) => {
     [3, 0],
   ] as [number, number][])
     test(`adamW on ${id} writes ${size} updated weights again in bf16, ${shift} into memory`, async (context) => {
-      const device = await open();
-      if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+      const device = await openForBf16(open, context);
       const start = randomValues(size, 1);
       const hyper = device.tensor([1e-2, 0.1, 0.03, 0.9], [4]);
       const step = async (copied: boolean, factor: number) => {

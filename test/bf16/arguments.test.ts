@@ -5,7 +5,7 @@ import { DTypeError, OptionError } from '../../lib/errors.js';
 import type { DType } from '../../lib/native.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 
 type Tensors = Record<string, Tensor>;
 
@@ -84,8 +84,7 @@ eachDevice((id, open) => {
   });
 
   test(`losses on ${id} of bf16 predictions are f32`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const prediction = device.tensor([1, 2, 3, 4], [2, 2], { dtype: 'bf16' });
     const target = device.tensor([0, 0, 1, 1], [2, 2]);
     expect(await ops.mseLossPerSample(prediction, target).read()).toEqual(Float32Array.of(2.5, 6.5));
@@ -93,8 +92,7 @@ eachDevice((id, open) => {
   });
 
   test(`conv2d on ${id}: an f32 result of bf16 inputs`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const weight = new Parameter('w', [1, 1, 2, 2], 'plain', device.full([1, 1, 2, 2], 1), device.zeros([1, 1, 2, 2]));
     const x = device.zeros([1, 2, 2, 2], { dtype: 'bf16' });
     expect(ops.conv2d(x, weight, { dtype: 'f32' }).dtype).toBe('f32');

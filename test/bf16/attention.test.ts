@@ -5,7 +5,7 @@ import type { Device } from '../../lib/device.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { maxAbs, relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import * as reference from '../support/reference.js';
 import { randomValues, toBf16, widen } from '../support/values.js';
 
@@ -88,11 +88,6 @@ const cases: Shape[] = [
 ];
 
 eachDevice((id, open) => {
-  const withBf16 = async (skip: (reason: string) => void): Promise<Device> => {
-    const device = await open();
-    if (!device.info.bf16) skip(`${id} does not compute in bf16`);
-    return device;
-  };
   const check = (shape: Shape, values: Values, scale: number, actual: Results) => {
     const expected = exactly(shape, values, scale);
     expect(maxAbs(actual.lse, logSums(shape, values, scale)), 'lse').toBeLessThan(1e-5);
@@ -102,15 +97,15 @@ eachDevice((id, open) => {
     }
   };
 
-  test.for(cases)(`attention in bf16 on ${id}: batch $n, $l tokens, $heads heads of $d`, async (shape, { skip }) => {
-    const device = await withBf16(skip);
+  test.for(cases)(`attention in bf16 on ${id}: batch $n, $l tokens, $heads heads of $d`, async (shape, context) => {
+    const device = await openForBf16(open, context);
     const values = draw(shape);
     const scale = 1 / Math.sqrt(shape.d);
     check(shape, values, scale, await run(device, shape, values, scale));
   });
 
-  test(`attention in bf16 on ${id}: tensors that begin anywhere, bits that repeat, a negative scale`, async ({ skip }) => {
-    const device = await withBf16(skip);
+  test(`attention in bf16 on ${id}: tensors that begin anywhere, bits that repeat, a negative scale`, async (context) => {
+    const device = await openForBf16(open, context);
     const shape = { n: 1, l: 19, heads: 2, d: 24 };
     const values = draw(shape);
     const aligned = await run(device, shape, values, -0.3);
@@ -119,8 +114,8 @@ eachDevice((id, open) => {
     expect(await run(device, shape, values, -0.3)).toEqual(aligned);
   });
 
-  test(`attention in bf16 on ${id}: a sample does not depend on the batch`, async ({ skip }) => {
-    const device = await withBf16(skip);
+  test(`attention in bf16 on ${id}: a sample does not depend on the batch`, async (context) => {
+    const device = await openForBf16(open, context);
     const shape = { n: 3, l: 20, heads: 2, d: 32 };
     const values = draw(shape);
     const all = await run(device, shape, values, 0.2);
@@ -129,8 +124,8 @@ eachDevice((id, open) => {
     expect(one).toEqual(apply(all, last));
   });
 
-  test(`attention in bf16 on ${id}: scores far beyond the range of exp`, async ({ skip }) => {
-    const device = await withBf16(skip);
+  test(`attention in bf16 on ${id}: scores far beyond the range of exp`, async (context) => {
+    const device = await openForBf16(open, context);
     const shape = { n: 1, l: 67, heads: 1, d: 32 };
     const values = draw(shape, 64); // scores of some ±10^5: all but one weight of a row are zero
     const actual = await run(device, shape, values, 4);
@@ -139,8 +134,8 @@ eachDevice((id, open) => {
     for (const name of results) expect(actual[name].every(Number.isFinite), name).toBe(true);
   });
 
-  test(`attention in bf16 on ${id}: through the tape`, async ({ skip }) => {
-    const device = await withBf16(skip);
+  test(`attention in bf16 on ${id}: through the tape`, async (context) => {
+    const device = await openForBf16(open, context);
     const shape = { n: 2, l: 8, heads: 2, d: 16 }; // 2^9 elements: dy / 2^9 is exact
     const axes = [shape.n, shape.l, shape.heads * shape.d];
     const values = draw(shape);

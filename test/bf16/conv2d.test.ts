@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import { relL2 } from '../support/compare.js';
 import { type ConvolutionCase, checkBackward, checkForward, checkSums, setUp } from '../support/convolutionCase.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 
 const cases: Record<string, ConvolutionCase> = {
   '3 channels to 5': { n: 1, h: 5, w: 7, c: 3, k: 5, filter: 3, padding: 1 },
@@ -40,8 +40,7 @@ const cases: Record<string, ConvolutionCase> = {
 eachDevice((id, open) => {
   const on = (name: string, body: (device: Device) => Promise<void>) =>
     test(`conv2d in bf16 on ${id}: ${name}`, async (context) => {
-      const device = await open();
-      if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+      const device = await openForBf16(open, context);
       await body(device);
     });
 

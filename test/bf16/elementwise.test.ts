@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import { maxRelative } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { uniform, words } from '../support/philox.js';
 import { Placed, read } from '../support/placed.js';
 import * as reference from '../support/reference.js';
@@ -19,8 +19,7 @@ const slope = (x: number) => {
 eachDevice((id, open) => {
   const on = (name: string, body: (device: Device) => Promise<void>) =>
     test(`${name} in bf16 on ${id}`, async (context) => {
-      const device = await open();
-      if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+      const device = await openForBf16(open, context);
       await body(device);
     });
 

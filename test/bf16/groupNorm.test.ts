@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { uniform, words } from '../support/philox.js';
 import { Placed, read } from '../support/placed.js';
 import { concat } from '../support/reference.js';
@@ -134,8 +134,7 @@ const summed: Record<string, Case> = {
 eachDevice((id, open) => {
   const on = (name: string, body: (device: Device) => Promise<void>) =>
     test(`groupNorm in bf16 on ${id}: ${name}`, async (context) => {
-      const device = await open();
-      if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+      const device = await openForBf16(open, context);
       await body(device);
     });
 

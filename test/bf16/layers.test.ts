@@ -4,7 +4,7 @@ import { backward } from '../../lib/autograd/tape.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { randomValues, sizeOf, toBf16 } from '../support/values.js';
 
 /** Operations beside the same in f32, which their own tests compare with float64: x of this shape, and parameters in f32. */
@@ -37,8 +37,7 @@ const cases: [name: string, shape: number[], parameters: number[][], run: (x: Te
 
 eachDevice((id, open) => {
   test.for(cases)(`%s in bf16 on ${id}`, async ([name, shape, shapes, run], context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const kind = name === 'convTranspose2d' ? undefined : 'plain';
     const values = (of: readonly number[], seed: number) => toBf16(randomValues(sizeOf(of), seed));
     const results = ['f32', 'bf16'].map((dtype) => {

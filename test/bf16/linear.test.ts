@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import * as reference from '../support/reference.js';
 import { randomValues, toBf16, widen } from '../support/values.js';
 
@@ -28,8 +28,7 @@ const transposed = (values: Float64Array, rows: number) =>
 
 eachDevice((id, open) => {
   test.for(cases)(`linear in bf16 on ${id}: %o`, async ({ m, c, k, residual = false, odd = false }, context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const place = (values: ArrayLike<number>, shape: readonly number[]) => {
       const memory = device.tensor([Number.NaN, ...Array.from(values)], [values.length + 1], { dtype: 'bf16' });
       return odd ? memory.alias(shape, 1) : device.tensor(Float32Array.from(values), shape, { dtype: 'bf16' });

@@ -6,7 +6,7 @@ import * as blocks from '../../lib/nn/blocks/index.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { randomValues, sizeOf, toBf16 } from '../support/values.js';
 
 type FloatType = 'f32' | 'bf16';
@@ -133,8 +133,7 @@ async function pass(device: Device, block: Block, dtype: FloatType): Promise<Map
 eachDevice((id, open) => {
   describe.each(all)(`$name on ${id}`, (block) => {
     test('output and gradients in bf16 are those in f32 but for rounding, and repeat', async (context) => {
-      const device = await open();
-      if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+      const device = await openForBf16(open, context);
       const exact = await pass(device, block, 'f32');
       const rounded = await pass(device, block, 'bf16');
       const wrong: Record<string, number> = {};

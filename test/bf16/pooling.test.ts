@@ -1,6 +1,5 @@
-import { expect, test } from 'vitest';
-import { eachDevice } from '../support/devices.js';
-import { Placed, read } from '../support/placed.js';
+import { expect } from 'vitest';
+import { eachPlacement, read } from '../support/placed.js';
 import { mean, type Pooling, pool, pooledShape } from '../support/referencePooling.js';
 import { toBf16 } from '../support/values.js';
 
@@ -9,41 +8,37 @@ const cases: Pooling[] = [
   { shape: [1, 7, 5, 3], kernel: [3, 2], stride: [2, 1], padding: [1, 0, 1, 1] },
 ];
 
-eachDevice((id, open) => {
+eachPlacement((on) => {
   for (const one of cases)
-    for (const shift of [0, 1])
-      test(`pooling of [${one.shape}], ${shift} into memory, in bf16 on ${id}`, async (context) => {
-        const device = await open();
-        if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
-        const { native } = device;
-        const placed = new Placed(device, shift);
-        const window = [...one.kernel, ...one.stride, ...one.padding] as const;
-        const area = one.kernel[0] * one.kernel[1];
-        // Small integers: every sum is exact, so that results have one value.
-        const x = placed.random(one.shape, 1, (value) => Math.round(8 * value));
-        const [shape, y] = [pooledShape(one), placed.empty(pooledShape(one))];
-        const index = device.empty(shape, 'u8');
-        native.avgPool2d(x.tensor.handle, y.handle, ...window, true);
-        expect(await read(y)).toEqual(
-          toBf16(pool(x.values, one, (values) => Math.fround(mean(values, 1) * Math.fround(1 / area)))),
-        );
-        native.maxPool2d(x.tensor.handle, y.handle, index.handle, ...window);
-        expect(await read(y)).toEqual(Float32Array.from(pool(x.values, one, (values) => Math.max(...values))));
+    on(`pooling of [${one.shape}]`, async (placed, device) => {
+      const { native } = device;
+      const window = [...one.kernel, ...one.stride, ...one.padding] as const;
+      const area = one.kernel[0] * one.kernel[1];
+      // Small integers: every sum is exact, so that results have one value.
+      const x = placed.random(one.shape, 1, (value) => Math.round(8 * value));
+      const [shape, y] = [pooledShape(one), placed.empty(pooledShape(one))];
+      const index = device.empty(shape, 'u8');
+      native.avgPool2d(x.tensor.handle, y.handle, ...window, true);
+      expect(await read(y)).toEqual(
+        toBf16(pool(x.values, one, (values) => Math.fround(mean(values, 1) * Math.fround(1 / area)))),
+      );
+      native.maxPool2d(x.tensor.handle, y.handle, index.handle, ...window);
+      expect(await read(y)).toEqual(Float32Array.from(pool(x.values, one, (values) => Math.max(...values))));
 
-        const dy = placed.random(shape, 2, (value) => 4 * Math.round(value));
-        const [dx, transposed] = [placed.empty(one.shape), placed.empty(one.shape)];
-        native.avgPool2dBackward(dy.tensor.handle, dx.handle, ...window, true);
-        native.maxPool2dBackward(dy.tensor.handle, index.handle, transposed.handle, ...window);
-        const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
-        // What comes back is what went in: Σ dx·x = Σ dy·y, for the maximum exactly.
-        const dot = (a: Float32Array, b: ArrayLike<number>) => a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
-        expect(dot(await read(transposed), x.values)).toBe(dot(dy.values, await read(y)));
-        expect(total(await read(transposed))).toBe(total(dy.values));
-        const scale = dy.values.reduce((sum, value) => sum + Math.abs(value), 0) * 2 ** -8;
-        const exact = dot(
-          dy.values,
-          pool(x.values, one, (values) => mean(values, area)),
-        );
-        expect(Math.abs(dot(await read(dx), x.values) - exact)).toBeLessThan(scale * 24);
-      });
+      const dy = placed.random(shape, 2, (value) => 4 * Math.round(value));
+      const [dx, transposed] = [placed.empty(one.shape), placed.empty(one.shape)];
+      native.avgPool2dBackward(dy.tensor.handle, dx.handle, ...window, true);
+      native.maxPool2dBackward(dy.tensor.handle, index.handle, transposed.handle, ...window);
+      const total = (values: Float32Array) => values.reduce((sum, value) => sum + value, 0);
+      // What comes back is what went in: Σ dx·x = Σ dy·y, for the maximum exactly.
+      const dot = (a: Float32Array, b: ArrayLike<number>) => a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
+      expect(dot(await read(transposed), x.values)).toBe(dot(dy.values, await read(y)));
+      expect(total(await read(transposed))).toBe(total(dy.values));
+      const scale = dy.values.reduce((sum, value) => sum + Math.abs(value), 0) * 2 ** -8;
+      const exact = dot(
+        dy.values,
+        pool(x.values, one, (values) => mean(values, area)),
+      );
+      expect(Math.abs(dot(await read(dx), x.values) - exact)).toBeLessThan(scale * 24);
+    });
 });

@@ -1,20 +1,9 @@
-import { expect, test } from 'vitest';
-import type { Device } from '../../lib/device.js';
+import { expect } from 'vitest';
 import { maxRelative } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
-import { Placed, read } from '../support/placed.js';
+import { eachPlacement, read } from '../support/placed.js';
 import { eps32, toBf16 } from '../support/values.js';
 
-eachDevice((id, open) => {
-  const on = (name: string, body: (placed: Placed, device: Device) => Promise<void>) => {
-    for (const shift of [0, 1])
-      test(`${name}, ${shift} into memory, in bf16 on ${id}`, async (context) => {
-        const device = await open();
-        if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
-        await body(new Placed(device, shift), device);
-      });
-  };
-
+eachPlacement((on) => {
   for (const size of [1, 13, 8192, 8193, 40_011])
     on(`mean of ${size} elements and back`, async (placed, device) => {
       const x = placed.random([size], 1, (value) => value + 3); // away from a mean of zero

@@ -3,7 +3,7 @@ import type { Device } from '../../lib/device.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { randomValues, sizeOf } from '../support/values.js';
 
 const bf16 = (device: Device, shape: readonly number[], seed: number): Tensor =>
@@ -36,8 +36,7 @@ const sumsOf = (x: Tensor): Tensor => (x.sums as NonNullable<Tensor['sums']>).te
 
 eachDevice((id, open) => {
   test(`a normalisation on ${id} takes its statistics from the convolution before it`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const x = convolved(device, [2, 8, 16, 5], true);
     const plain = convolved(device, [2, 8, 16, 5], false);
     expect(plain.sums).toBeNull();
@@ -56,8 +55,7 @@ eachDevice((id, open) => {
   });
 
   test(`sums on ${id} are not made where they do not fit, nor read once the tensor was written`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     expect(convolved(device, [1, 7, 9, 3], true).sums).toBeNull();
     const [image, filter] = [device.zeros([1, 8, 8, 3]), device.zeros([1, 1, 3, 12])];
     expect(ops.conv2d(image, filter, { statistics: true }).sums).toBeNull();
@@ -68,8 +66,7 @@ eachDevice((id, open) => {
   });
 
   test(`sums on ${id} are freed with their tensor, in a scope and out of it`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const [image, filter] = [bf16(device, [1, 8, 8, 3], 1), bf16(device, [3, 3, 3, 12], 2)];
     const convolve = () => ops.conv2d(image, filter, { padding: 1, statistics: true });
     convolve().dispose();

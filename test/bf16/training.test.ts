@@ -6,7 +6,7 @@ import { openDevice } from '../../lib/openDevice.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
 import { Trainer } from '../../lib/training/trainer.js';
 import type { TrainerOptions } from '../../lib/training/trainerOptions.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
 import { take, tinyData, tinyModel, tinyTrainer } from '../train/tiny.js';
 
@@ -27,8 +27,7 @@ eachDevice((id, open) => {
   };
 
   test(`twenty steps in bf16 on ${id} track those in f32`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const processor = await openDevice('cpu', { threads: 1 });
     const exact = await take(trainerOf(processor, 'f32'), steps);
     await processor.close();
@@ -39,8 +38,7 @@ eachDevice((id, open) => {
   }, 600_000);
 
   test(`a run in bf16 on ${id} that was stopped and resumed is the uninterrupted one, bit for bit`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const directory = join(root, id);
     using first = trainerOf(device, 'bf16', { directory });
     const taken = await take(first, 2);
@@ -52,8 +50,7 @@ eachDevice((id, open) => {
   }, 600_000);
 
   test(`weights on ${id} that are written between steps count in the next one, and in samples`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     using trainer = trainerOf(device, 'bf16');
     using blind = trainerOf(device, 'bf16', { learningRate: 0 }); // its last layer stays zero
     await take(trainer, 1);

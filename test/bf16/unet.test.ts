@@ -4,7 +4,7 @@ import { DTypeError } from '../../lib/errors.js';
 import { UNet } from '../../lib/nn/unet.js';
 import { golden, loadCase, type Pass, runCase, type UNetCase } from '../nn/unetGolden.js';
 import { relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { goldenPath, sharedGolden } from '../support/shared.js';
 import { randomValues } from '../support/values.js';
 
@@ -38,8 +38,7 @@ eachDevice((id, open) => {
     ['d5_legacy_attention_keys', shared('d5_legacy_attention_keys'), 'unet/d1_cifar_style'],
   ])(`%s on ${id}: output and gradients near those in float32`, async ([, folder, numbers], context) => {
     if (!folder || !numbers) return context.skip('the shared reference data are not here');
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const one = await loadCase(numbers);
     using model = await UNet.load(device, folder, { dtype: 'bf16' });
     expect(model.config.dtype).toBe('bf16');
@@ -58,8 +57,7 @@ eachDevice((id, open) => {
   });
 
   test(`a network on ${id} reads and writes float32, and no sample depends on its batch`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     using model = await UNet.load(device, goldenPath('unet/d1_cifar_style'), { dtype: 'bf16' });
     using copy = model.clone();
     expect(copy.config.dtype).toBe('bf16');

@@ -7,7 +7,7 @@ import { UNet } from '../../lib/nn/unet.js';
 import * as ops from '../../lib/ops/index.js';
 import { AdamW } from '../../lib/training/adamW.js';
 import { maxAbs } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { randomValues, toBf16 } from '../support/values.js';
 
 const options = { imageSize: 8, baseChannels: 8, channelMults: [1], resBlocks: 1, attentionResolutions: [], zeroInit: false };
@@ -69,8 +69,7 @@ eachDevice((id, open) => {
   });
 
   test(`AdamW on ${id} writes the copy in its own pass`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     using model = new UNet(device, options);
     const all = [...model.parameters()];
     const some = all.filter((_, i) => i % 3 > 0);
@@ -88,8 +87,7 @@ eachDevice((id, open) => {
   });
 
   test(`a recording on ${id} never reads a copy that is out of date`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const parameter = standalone(device);
     const x = device.tensor(toBf16(randomValues(6, 8)), [2, 3], { dtype: 'bf16' });
     const eager = () => noGrad(() => ops.linear(x, parameter));
@@ -126,8 +124,7 @@ eachDevice((id, open) => {
   });
 
   test(`weights on ${id} that are written before backward are an error in bf16 too`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const parameter = standalone(device);
     const input = new Parameter('x', [2, 3], 'plain', device.full([2, 3], 1), device.zeros([2, 3]));
     const loss = ops.mean(ops.linear(ops.cast(input, 'bf16'), parameter));

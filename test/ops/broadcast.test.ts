@@ -4,7 +4,7 @@ import { backward } from '../../lib/autograd/tape.js';
 import { ShapeError } from '../../lib/errors.js';
 import * as ops from '../../lib/ops/index.js';
 import { relL2 } from '../support/compare.js';
-import { eachDevice } from '../support/devices.js';
+import { eachDevice, openForBf16 } from '../support/devices.js';
 import { checkOperation } from '../support/operation.js';
 import { sizeOf, tolerance } from '../support/values.js';
 
@@ -128,8 +128,7 @@ eachDevice((id, open) => {
   });
 
   test(`mul on ${id}: a parameter beside bf16 keeps its own precision and has its gradient in f32`, async (context) => {
-    const device = await open();
-    if (!device.info.bf16) return context.skip(`${id} does not compute in bf16`);
+    const device = await openForBf16(open, context);
     const scale = new Parameter('scale', [2], 'plain', device.tensor([1 + 2 ** -12, 2], [2]), device.zeros([2]));
     const x = ops.cast(device.tensor([1, 2, 3, 4], [2, 2]), 'bf16');
     for (const y of [ops.mul(x, scale), ops.mul(scale, x)]) {

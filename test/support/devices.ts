@@ -1,4 +1,4 @@
-import { afterAll, describe, test } from 'vitest';
+import { afterAll, describe, type TestContext, test } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import { resolveDevice } from '../../lib/deviceList.js';
 import { openDevice } from '../../lib/openDevice.js';
@@ -33,4 +33,11 @@ export function eachDevice(define: (id: string, open: () => Promise<Device>) => 
       });
     });
   }
+}
+
+/** The device for a test that computes in bf16, which is skipped where the device does not. */
+export async function openForBf16(open: () => Promise<Device>, context: Pick<TestContext, 'skip'>): Promise<Device> {
+  const device = await open();
+  if (!device.info.bf16) context.skip(`${device.info.id} does not compute in bf16`);
+  return device;
 }

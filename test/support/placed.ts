@@ -1,5 +1,7 @@
+import { test } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import type { Tensor } from '../../lib/tensor.js';
+import { eachDevice, openForBf16 } from './devices.js';
 import { randomValues, sizeOf, toBf16 } from './values.js';
 
 type Shape = readonly number[];
@@ -29,3 +31,19 @@ export class Placed {
 }
 
 export const read = (tensor: Tensor) => tensor.read() as Promise<Float32Array>;
+
+/** A test of tensors that `Placed` makes. */
+type PlacedTest = (name: string, body: (placed: Placed, device: Device) => Promise<void>) => void;
+
+/** Defines tests on every device that computes in bf16, of tensors at the beginning of memory and off it. */
+export function eachPlacement(define: (on: PlacedTest) => void): void {
+  eachDevice((id, open) =>
+    define((name, body) => {
+      for (const shift of [0, 1])
+        test(`${name}, ${shift} into memory, in bf16 on ${id}`, async (context) => {
+          const device = await openForBf16(open, context);
+          await body(new Placed(device, shift), device);
+        });
+    }),
+  );
+}
