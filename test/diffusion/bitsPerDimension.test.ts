@@ -1,5 +1,4 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Device } from '../../lib/device.js';
 import type { BitsPerDimension } from '../../lib/diffusion/bitsPerDimension.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
@@ -7,35 +6,26 @@ import { OptionError, ShapeError } from '../../lib/errors.js';
 import { UNet } from '../../lib/index.js';
 import { add } from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
-import { eachDevice } from '../support/devices.js';
 import { delayDuring, quietest } from '../support/eventLoop.js';
-import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+import { entryOf, loadGoldenJson } from '../support/golden.js';
 import { type TinyModelParameters, tinyModel } from '../support/tinyModel.js';
 import { randomValues } from '../support/values.js';
-import { comparison, entryOf, optionsOf, type ProcessCase, scheduleOf, upload } from './process.js';
+import { eachReference, optionsOf, type ProcessCase, scheduleOf, upload } from './process.js';
 
 const file = 'process/iddpm_bpd';
 const all = loadGoldenJson<{ cases: (ProcessCase & { model: TinyModelParameters })[] }>(`${file}.json`).cases;
 const cases = all.filter(({ kind }) => kind === 'calc_bpd_loop');
 const flat = (rows: Float32Array[]) => Float32Array.from(rows.flatMap((row) => [...row]));
 
-eachDevice((id, open) => {
-  let device: Device;
-  let golden: Map<string, GoldenTensor>;
-  beforeAll(async () => {
-    device = await open();
-    golden = await loadGolden(`${file}.safetensors`);
-  });
-
+eachReference(file, (on) => {
   test.each(cases)('$id against calc_bpd_loop of improved-diffusion', async (example) => {
-    const reference = (name: string) => golden.get(`${example.id}/${name}`) as GoldenTensor;
-    const close = comparison({ file, id: example.id, device: id }, reference);
-    using diffusion = new GaussianDiffusion(device, scheduleOf(example), optionsOf(example));
+    const { reference, input, close } = on.of(example);
+    using diffusion = new GaussianDiffusion(on.device, scheduleOf(example), optionsOf(example));
     const stack = reference('noises');
-    const noises = Array.from({ length: stack.shape[0] as number }, (_, k) => upload(device, entryOf(stack, k)));
+    const noises = Array.from({ length: stack.shape[0] as number }, (_, k) => upload(on.device, entryOf(stack, k)));
     const seen: number[][] = [];
     const model = tinyModel(example.model, seen);
-    const found = await diffusion.bitsPerDimension(model, upload(device, reference('x_start')), { noises });
+    const found = await diffusion.bitsPerDimension(model, input('x_start'), { noises });
     expect(seen).toEqual(example.model_t.map((t) => [t, t]));
     await close(found.totalBpd, 'total_bpd', 1e-4, 1e-5);
     await close(found.priorBpd, 'prior_bpd', 1e-4, 1e-5);
@@ -52,9 +42,9 @@ eachDevice((id, open) => {
     beforeAll(() => {
       const attentionResolutions: number[] = [];
       const size = { imageSize: 8, inChannels: 1, outChannels: 2, baseChannels: 8, channelMults: [1], resBlocks: 1 };
-      model = new UNet(device, { ...size, attentionResolutions, zeroInit: false, numClasses: 3, dropout: 0.5 });
-      x0 = device.tensor(randomValues(3 * 64, 1), shape);
-      diffusion = new GaussianDiffusion(device, NoiseSchedule.cosine({ timesteps: 12 }), { variance: 'learnedRange' });
+      model = new UNet(on.device, { ...size, attentionResolutions, zeroInit: false, numClasses: 3, dropout: 0.5 });
+      x0 = on.device.tensor(randomValues(3 * 64, 1), shape);
+      diffusion = new GaussianDiffusion(on.device, NoiseSchedule.cosine({ timesteps: 12 }), { variance: 'learnedRange' });
     });
     const labels = [0, 2, 1];
 
@@ -73,7 +63,7 @@ eachDevice((id, open) => {
       const whole = await diffusion.bitsPerDimension(model, x0, { labels, seed: 2 ** 40 + 3 });
       const last = x0.alias([1, 8, 8, 1], 128);
       const alone = await diffusion.bitsPerDimension(model, last, { labels: [1], seed: 2 ** 40 + 3, firstSample: 2 });
-      const relative = id === 'cpu' ? 0 : 1e-4;
+      const relative = on.id === 'cpu' ? 0 : 1e-4;
       const row = whole.vb[2] as Float32Array;
       alone.vb[0]?.forEach((term, k) => {
         expect(Math.abs(term - (row[k] as number))).toBeLessThanOrEqual(relative * Math.abs(row[k] as number));
@@ -84,13 +74,13 @@ eachDevice((id, open) => {
 
     test('takes bytes, tells its progress, and leaves no memory behind', async () => {
       const bytes = Uint8Array.from({ length: 192 }, (_, i) => (i * 37) & 255);
-      const images = device.tensor(bytes, shape);
-      const floats = device.tensor(
+      const images = on.device.tensor(bytes, shape);
+      const floats = on.device.tensor(
         Float32Array.from(bytes, (byte) => byte / 127.5 - 1),
         shape,
       );
       const expected = await diffusion.bitsPerDimension(model, floats, { labels, seed: 1 });
-      const before = device.memory().usedBytes;
+      const before = on.device.memory().usedBytes;
       const heard: number[][] = [];
       const onProgress = (done: number, total: number) => heard.push([done, total]);
       const found = await diffusion.bitsPerDimension(model, images, { labels, seed: 1, onProgress });
@@ -98,14 +88,14 @@ eachDevice((id, open) => {
       found.totalBpd.forEach((total, n) => {
         expect(Math.abs(total / (expected.totalBpd[n] as number) - 1)).toBeLessThan(1e-4);
       });
-      await device.synchronize();
-      expect(device.memory().usedBytes).toBe(before);
+      await on.device.synchronize();
+      expect(on.device.memory().usedBytes).toBe(before);
     });
 
     test('of a changed x_0 is that of the changed process', async () => {
       const { schedule } = diffusion;
       const same = { variance: 'learnedRange', denoisedFn: (x: Tensor) => x } as const;
-      const plain = await new GaussianDiffusion(device, schedule, { variance: 'learnedRange' }).bitsPerDimension(model, x0, {
+      const plain = await new GaussianDiffusion(on.device, schedule, { variance: 'learnedRange' }).bitsPerDimension(model, x0, {
         labels,
         seed: 3,
       });
@@ -113,10 +103,10 @@ eachDevice((id, open) => {
         found.totalBpd.forEach((total, n) => {
           expect(Math.abs(total / (plain.totalBpd[n] as number) - 1)).toBeLessThan(1e-4);
         });
-      close(await new GaussianDiffusion(device, schedule, same).bitsPerDimension(model, x0, { labels, seed: 3 }));
+      close(await new GaussianDiffusion(on.device, schedule, same).bitsPerDimension(model, x0, { labels, seed: 3 }));
       // With a largest bound of 1 the threshold is the plain clip.
       const threshold = { variance: 'learnedRange', dynamicThreshold: {} } as const;
-      close(await new GaussianDiffusion(device, schedule, threshold).bitsPerDimension(model, x0, { labels, seed: 3 }));
+      close(await new GaussianDiffusion(on.device, schedule, threshold).bitsPerDimension(model, x0, { labels, seed: 3 }));
     });
 
     test('stops by a signal, and with what a model throws', async () => {
@@ -125,14 +115,14 @@ eachDevice((id, open) => {
         controller.abort();
         return add(xt, xt);
       };
-      using fixed = new GaussianDiffusion(device, diffusion.schedule);
-      await device.synchronize();
-      const before = device.memory().usedBytes;
+      using fixed = new GaussianDiffusion(on.device, diffusion.schedule);
+      await on.device.synchronize();
+      const before = on.device.memory().usedBytes;
       await expect(fixed.bitsPerDimension(model, x0, { signal: controller.signal })).rejects.toThrow(/abort/);
       await expect(fixed.bitsPerDimension(() => Promise.reject(new Error('mine')), x0)).rejects.toThrow('mine');
       fixed.dispose();
-      await device.synchronize();
-      expect(device.memory().usedBytes).toBe(before);
+      await on.device.synchronize();
+      expect(on.device.memory().usedBytes).toBe(before);
     });
 
     test('checks its arguments', async () => {

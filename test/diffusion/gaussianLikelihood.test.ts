@@ -1,27 +1,18 @@
-import { beforeAll, expect, test } from 'vitest';
-import type { Device } from '../../lib/device.js';
+import { expect, test } from 'vitest';
 import { boundColumns } from '../../lib/diffusion/tables.js';
 import { measureBound } from '../../lib/diffusion/variationalBound.js';
-import { eachDevice } from '../support/devices.js';
-import { type GoldenTensor, loadGolden } from '../support/golden.js';
-import { comparison } from './process.js';
+import { eachReference } from './process.js';
 
 const file = 'process/iddpm_bpd';
 
 /** The parts of the bound by themselves: one element a sample, the model says mean and log variance, a row of the table each. */
-eachDevice((id, open) => {
-  let device: Device;
-  let golden: Map<string, GoldenTensor>;
-  beforeAll(async () => {
-    device = await open();
-    golden = await loadGolden(`${file}.safetensors`);
-  });
+eachReference(file, (on) => {
   const compare = (name: string) =>
-    comparison({ file, id: name, device: id }, (tensor) => {
-      const { values } = golden.get(`${name}/${tensor}`) as GoldenTensor;
+    on.comparing(name, (tensor) => {
+      const { values } = on.at(`${name}/${tensor}`);
       return { shape: [1, values.length], values };
     });
-  const valuesOf = (key: string) => (golden.get(key) as GoldenTensor).values;
+  const valuesOf = (key: string) => on.at(key).values;
 
   /** In nats; row 0 of the table is the likelihood, all others are divergences between N(x0, exp(lq)) and the model's. */
   async function bound(x0: Float32Array, means: ArrayLike<number>, logVariances: ArrayLike<number>, lq?: Float32Array) {
@@ -29,17 +20,17 @@ eachDevice((id, open) => {
     const table = new Float32Array((count + 1) * boundColumns);
     for (let n = 0; n <= count; n++) table.set([0, 1, 0, 0, 1, 0, lq?.[n - 1] ?? 0, 0, 0], n * boundColumns);
     const output = Float32Array.from({ length: 2 * count }, (_, i) => (i % 2 === 0 ? means : logVariances)[i >> 1] as number);
-    const start = device.tensor(x0, [count, 1]);
-    const vb = device.zeros([count]);
+    const start = on.device.tensor(x0, [count, 1]);
+    const vb = on.device.zeros([count]);
     const inputs = {
       ...{ x0: start, xt: start, noise: start, clip: 0, variance: 'learned' as const },
-      t: device.tensor(
+      t: on.device.tensor(
         Int32Array.from(x0, (_, n) => (lq ? n + 1 : 0)),
         [count],
       ),
-      table: device.tensor(table, [count + 1, boundColumns]),
+      table: on.device.tensor(table, [count + 1, boundColumns]),
     };
-    measureBound(device.tensor(output, [count, 2]), inputs, { vb, xStartMse: null, mse: null });
+    measureBound(on.device.tensor(output, [count, 2]), inputs, { vb, xStartMse: null, mse: null });
     return (await vb.read()).map((bits) => bits * Math.LN2) as Float32Array;
   }
 

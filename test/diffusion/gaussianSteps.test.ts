@@ -1,32 +1,20 @@
-import { beforeAll, describe, expect, test } from 'vitest';
-import type { Device } from '../../lib/device.js';
+import { describe, expect, test } from 'vitest';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { notChecked } from '../support/conformance.js';
-import { eachDevice } from '../support/devices.js';
-import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
-import { comparison, optionsOf, type ProcessCase, scheduleOf, upload, values } from './process.js';
+import { loadGoldenJson } from '../support/golden.js';
+import { eachReference, optionsOf, type ProcessCase, scheduleOf, values } from './process.js';
 
 const file = 'process/iddpm_steps';
 const { cases } = loadGoldenJson<{ cases: ProcessCase[] }>(`${file}.json`);
 const ofKind = (kind: string) => cases.filter((example) => example.kind === kind);
 
-eachDevice((id, open) => {
-  let device: Device;
-  let golden: Map<string, GoldenTensor>;
-  beforeAll(async () => {
-    device = await open();
-    golden = await loadGolden(`${file}.safetensors`);
-  });
-
-  const reference = (key: string) => golden.get(key) as GoldenTensor;
-  const input = (key: string) => upload(device, reference(key));
-  const compare = (example: ProcessCase) =>
-    comparison({ file, id: example.id, device: id }, (name) => reference(`${example.id}/${name}`));
+eachReference(file, (on) => {
+  const input = (key: string) => on.upload(key);
 
   describe('the forward process against improved-diffusion', () => {
     test.each(ofKind('q'))('$id', async (example) => {
-      using diffusion = new GaussianDiffusion(device, scheduleOf(example));
-      const close = compare(example);
+      using diffusion = new GaussianDiffusion(on.device, scheduleOf(example));
+      const { close } = on.of(example);
       const at = (name: string) => `${example.id}/${name}`;
       const x0 = input(at('x_start'));
       const { xt } = diffusion.qSample(x0, example.t, { noise: input(at('noise')) });
@@ -45,13 +33,13 @@ eachDevice((id, open) => {
 
   describe('reverse steps against improved-diffusion', () => {
     test.each(ofKind('p'))('$id', async (example) => {
-      using diffusion = new GaussianDiffusion(device, scheduleOf(example), optionsOf(example));
-      const compared = compare(example);
+      using diffusion = new GaussianDiffusion(on.device, scheduleOf(example), optionsOf(example));
+      const { close: compared } = on.of(example);
       const close = (got: Parameters<typeof compared>[0], name: string) =>
         compared(got, name, 1e-5, 4 * (example.noise[name] as number));
       const output = input(`${example.id}/model_output`);
       const x = input(`${example.context}/in/x`);
-      const t = device.tensor(Int32Array.from(example.t), [4]);
+      const t = on.device.tensor(Int32Array.from(example.t), [4]);
       const moments = diffusion.pMeanVariance(output, x, t);
       const step = diffusion.pSample(output, x, t, { noise: input(`${example.context}/in/step_noise`) });
       await close(moments.mean, 'mean');
@@ -68,8 +56,8 @@ eachDevice((id, open) => {
 
   describe('DDIM against improved-diffusion', () => {
     test.each(ofKind('ddim'))('$id', async (example) => {
-      using diffusion = new GaussianDiffusion(device, scheduleOf(example), optionsOf(example));
-      const close = compare(example);
+      using diffusion = new GaussianDiffusion(on.device, scheduleOf(example), optionsOf(example));
+      const { close } = on.of(example);
       const output = input(`${example.id}/model_output`);
       const x = input(`${example.context}/in/x`);
       const noise = input(`${example.context}/in/step_noise`);
@@ -86,6 +74,6 @@ eachDevice((id, open) => {
 
   test('the reference data hold every combination', () => {
     expect([ofKind('q').length, ofKind('p').length, ofKind('ddim').length]).toEqual([4, 52, 16]);
-    for (const { id: name } of ofKind('shared_input')) notChecked({ file, id: name, device: id }, 'inputs of other cases');
+    for (const { id: name } of ofKind('shared_input')) notChecked({ file, id: name, device: on.id }, 'inputs of other cases');
   });
 });

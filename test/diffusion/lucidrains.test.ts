@@ -1,7 +1,6 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Parameter } from '../../lib/autograd/parameter.js';
 import { backward } from '../../lib/autograd/tape.js';
-import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { reverseStep } from '../../lib/diffusion/kernels.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
@@ -9,10 +8,9 @@ import { type DirectPrediction, reverseColumns, reverseTable } from '../../lib/d
 import { add, mean, mul } from '../../lib/ops/index.js';
 import { noRng } from '../../lib/random.js';
 import type { Tensor } from '../../lib/tensor.js';
-import { eachDevice } from '../support/devices.js';
-import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+import { entryOf, type GoldenTensor, loadGoldenJson } from '../support/golden.js';
 import { type TinyModelParameters, tinyModel } from '../support/tinyModel.js';
-import { comparison, conformGradient, entryOf, upload, values } from './process.js';
+import { conformGradient, eachReference, upload, values } from './process.js';
 
 interface LucidrainsCase {
   id: string;
@@ -38,19 +36,13 @@ function scheduleOf({ schedule, T: timesteps }: LucidrainsCase): NoiseSchedule {
   return NoiseSchedule.fromBetas(curves.find((curve) => curve.id === `lucidrains_sigmoid_T${timesteps}_-3_3_1`)?.betas ?? []);
 }
 
-eachDevice((id, open) => {
-  let device: Device;
-  let golden: Map<string, GoldenTensor>;
-  beforeAll(async () => {
-    device = await open();
-    golden = await loadGolden(`${file}.safetensors`);
-  });
+eachReference(file, (on) => {
   const parts = (example: LucidrainsCase) => {
-    const reference = (name: string) => golden.get(`${example.id}/${name}`) as GoldenTensor;
+    const { reference, input, close } = on.of(example);
     return {
       reference,
-      input: (name: string) => upload(device, reference(name)),
-      close: comparison({ file, id: example.id, device: id }, reference),
+      input,
+      close,
       t: Array.from(reference('t').values),
       prediction: predictions[example.objective] as DirectPrediction,
     };
@@ -58,16 +50,16 @@ eachDevice((id, open) => {
 
   test.each(cases)('$id: losses and gradient of denoising-diffusion-pytorch', async (example) => {
     const { reference, input, close, t, prediction } = parts(example);
-    using diffusion = new GaussianDiffusion(device, scheduleOf(example), {
+    using diffusion = new GaussianDiffusion(on.device, scheduleOf(example), {
       prediction,
       ...(example.min_snr && { lossWeighting: 'minSnr', minSnrGamma: example.gamma }),
     });
     const output = input('model_output');
-    const parameter = new Parameter('output', output.shape, 'plain', output, device.zeros(output.shape));
-    const zero = device.zeros(output.shape);
+    const parameter = new Parameter('output', output.shape, 'plain', output, on.device.zeros(output.shape));
+    const zero = on.device.zeros(output.shape);
     const seen: { xt?: Tensor } = {};
     const model = (xt: Tensor) => {
-      seen.xt = device.unscoped(() => xt.alias());
+      seen.xt = on.device.unscoped(() => xt.alias());
       return add(parameter, zero);
     };
     const { loss, mse } = diffusion.trainingLosses(model, input('x_start'), t, { noise: input('noise') });
@@ -81,11 +73,11 @@ eachDevice((id, open) => {
         'loss_weight',
       );
     }
-    const weighted = example.min_snr ? loss : mul(loss, device.tensor(weights.values, [t.length]));
+    const weighted = example.min_snr ? loss : mul(loss, on.device.tensor(weights.values, [t.length]));
     await close(weighted, 'loss', 2e-4, 2e-6);
     backward(mean(weighted));
     const expected = reference('grad_model_output').values;
-    conformGradient({ file, id: example.id, device: id }, await values(parameter.grad), expected, t.length, 1e-3);
+    conformGradient({ file, id: example.id, device: on.id }, await values(parameter.grad), expected, t.length, 1e-3);
     if (prediction !== 'v') return;
     const same = diffusion.trainingLosses(() => input('v_target'), input('x_start'), t, { noise: input('noise') });
     expect(Math.max(...(await values(same.mse as Tensor)))).toBeLessThan(1e-12);
@@ -96,7 +88,7 @@ eachDevice((id, open) => {
       const { reference, input, close, t, prediction } = parts(example);
       const schedule = scheduleOf(example);
       for (const clipDenoised of [true, false]) {
-        using diffusion = new GaussianDiffusion(device, schedule, { prediction, clipDenoised });
+        using diffusion = new GaussianDiffusion(on.device, schedule, { prediction, clipDenoised });
         const found = diffusion.pMeanVariance(input('model_output'), input('x_t'), t);
         const suffix = clipDenoised ? 'clip' : 'noclip';
         await close(found.predXStart, `pred_xstart_${suffix}`);
@@ -106,14 +98,14 @@ eachDevice((id, open) => {
         const noisy = t.flatMap((step, n) => (step > 0 ? [n] : []));
         const picked = (from: Float32Array) => Float32Array.from(noisy, (n) => from[n] as number);
         const expected = { shape: [noisy.length], values: picked(reference('log_variance').values) };
-        const logarithms = comparison({ file, id: example.id, device: id }, () => expected);
+        const logarithms = on.comparing(example.id, () => expected);
         await logarithms(picked(await values(found.logVariance)), 'log_variance');
       }
       // ε derived again from the clipped x_0: the step x' = ε.
       const rows = reverseTable(schedule, { prediction, variance: 'fixedSmall', kind: 'mean' });
       for (let row = 0; row < schedule.length; row++) rows.set([0, 0, 0, 0, 1, 0, 0], row * reverseColumns + 4);
-      const table = device.tensor(Float32Array.from(rows), [schedule.length, reverseColumns]);
-      const steps = device.tensor(Int32Array.from(t), [t.length]);
+      const table = on.device.tensor(Float32Array.from(rows), [schedule.length, reverseColumns]);
+      const steps = on.device.tensor(Int32Array.from(t), [t.length]);
       const inputs = { output: input('model_output'), xt: input('x_t'), t: steps, table, clip: 1, noise: null, rng: noRng };
       await close(reverseStep(inputs).sample, 'pred_noise_rederived_clip', 5e-4);
     });
@@ -127,7 +119,7 @@ eachDevice((id, open) => {
       const { alphasCumprod } = scheduleOf(example);
       const at = (i: number) => (i < 0 ? 1 : (alphasCumprod[kept[i] as number] as number));
       const schedule = NoiseSchedule.fromBetas(kept.map((_, i) => 1 - at(i) / at(i - 1)));
-      using diffusion = new GaussianDiffusion(device, schedule, { prediction });
+      using diffusion = new GaussianDiffusion(on.device, schedule, { prediction });
       const predict = tinyModel(example.model);
       // [2, 8, …]: x_T and the seven results of each sample.
       const images = reference('ddim_images');
@@ -136,13 +128,13 @@ eachDevice((id, open) => {
         const both = [0, 8].map((first) => images.values.subarray((first + k) * size, (first + k + 1) * size));
         return { shape: [2, ...images.shape.slice(2)], values: Float32Array.from(both.flatMap((one) => [...one])) };
       };
-      let x = upload(device, reference('ddim_x_T'));
+      let x = upload(on.device, reference('ddim_x_T'));
       for (const [k, time] of times.entries()) {
-        const output = await predict(x, device.tensor(Int32Array.of(time, time), [2]), {});
+        const output = await predict(x, on.device.tensor(Int32Array.of(time, time), [2]), {});
         const row = times.length - 1 - k;
-        const noise = row > 0 ? upload(device, entryOf(reference('ddim_noises'), k)) : device.zeros(x.shape);
+        const noise = row > 0 ? upload(on.device, entryOf(reference('ddim_noises'), k)) : on.device.zeros(x.shape);
         x = diffusion.ddimSample(output, x, [row, row], { eta, noise }).sample;
-        await comparison({ file, id: example.id, device: id }, () => image(k + 1))(x, `ddim_images[${k + 1}]`, 5e-4);
+        await on.comparing(example.id, () => image(k + 1))(x, `ddim_images[${k + 1}]`, 5e-4);
       }
     });
   });

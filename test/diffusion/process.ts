@@ -1,10 +1,12 @@
+import { beforeAll } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import type { GaussianDiffusionOptions } from '../../lib/diffusion/gaussianOptions.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { relL2 } from '../support/compare.js';
 import { conform, type ReferenceCase } from '../support/conformance.js';
-import type { GoldenTensor } from '../support/golden.js';
+import { eachDevice } from '../support/devices.js';
+import { type GoldenTensor, loadGolden } from '../support/golden.js';
 
 /** A case of the reference data of improved-diffusion. */
 export interface ProcessCase {
@@ -125,9 +127,44 @@ export function conformGradient(
   }
 }
 
-/** Entry k of a stack of tensors. */
-export function entryOf({ shape, values: stack }: GoldenTensor, k: number): GoldenTensor {
-  const [, ...rest] = shape;
-  const size = rest.reduce((product, axis) => product * axis, 1);
-  return { values: stack.subarray(k * size, (k + 1) * size), shape: rest };
+/** A file of reference data beside a device that is compared with it; both are there as soon as tests run. */
+export class References {
+  device!: Device;
+  #tensors!: Map<string, GoldenTensor>;
+
+  constructor(
+    readonly file: string,
+    readonly id: string,
+    open: () => Promise<Device>,
+  ) {
+    beforeAll(async () => {
+      this.device = await open();
+      this.#tensors = await loadGolden(`${file}.safetensors`);
+    });
+  }
+
+  at(key: string): GoldenTensor {
+    return this.#tensors.get(key) as GoldenTensor;
+  }
+
+  upload(key: string): Tensor {
+    return upload(this.device, this.at(key));
+  }
+
+  /** The tensors of a case, on the host and on the device, and how results are compared with them. */
+  of(example: { id: string }) {
+    const reference = (name: string) => this.at(`${example.id}/${name}`);
+    const input = (name: string) => upload(this.device, reference(name));
+    return { reference, input, close: this.comparing(example.id, reference) };
+  }
+
+  /** Compares with the tensors that `golden` gives, under the name of a case. */
+  comparing(caseId: string, golden: (name: string) => GoldenTensor) {
+    return comparison({ file: this.file, id: caseId, device: this.id }, golden);
+  }
+}
+
+/** Defines tests against a file of reference data for every device that there is. */
+export function eachReference(file: string, define: (on: References) => void): void {
+  eachDevice((id, open) => define(new References(file, id, open)));
 }

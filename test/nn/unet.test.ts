@@ -2,13 +2,22 @@ import { expect, test } from 'vitest';
 import { openAiTensors } from '../../lib/nn/openaiKeys.js';
 import type { OpenAiOptions } from '../../lib/nn/openaiOptions.js';
 import { UNet } from '../../lib/nn/unet.js';
-import { sizeOf } from '../../lib/tensor.js';
 import { maxAbs, maxRelative, relL2 } from '../support/compare.js';
 import { caseId, conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
 import { loadGoldenJson } from '../support/golden.js';
 import { fullestPath, goldenPath, withSharedGolden } from '../support/shared.js';
-import { golden, hashAll, hashWeights, loadCase, type Pass, referenceModel, runCase, type UNetCase } from './unetGolden.js';
+import {
+  golden,
+  type HashedTensor,
+  hashAll,
+  hashWeights,
+  loadCase,
+  type Pass,
+  referenceModel,
+  runCase,
+  type UNetCase,
+} from './unetGolden.js';
 
 /** Those that the repository has, and those that it has only beside it. */
 const own = ['d1_cifar_style', 'd2_default_ss', 'd3_resnet_updown_cls', 'o3_guided_updown', 'o4_guided_neworder_pool'];
@@ -86,19 +95,15 @@ eachDevice((id, open) => {
   });
 });
 
-interface HashCase {
-  name: string;
+interface HashCase extends HashedTensor {
   seed: number;
-  shape: number[];
-  kind: string;
-  scale: number;
   first: number[];
   sum: number;
   l2: number;
 }
 
 test.each(loadGoldenJson<{ cases: HashCase[] }>('unet/hash_selftest.json').cases)('the weight generator: $name', (one) => {
-  const values = hashWeights(one.name, one.seed, sizeOf(one.shape), one.kind, one.scale);
+  const values = hashWeights(one.seed, one);
   const reference = { file: 'unet/hash_selftest', id: caseId(one), device: 'none' };
   conform(reference, 'first values, max abs', maxAbs(values.subarray(0, one.first.length), one.first), 0);
   const sums = [values.reduce((sum, value) => sum + value, 0), Math.hypot(...values)];

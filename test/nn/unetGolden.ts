@@ -10,7 +10,16 @@ import { UNet } from '../../lib/nn/unet.js';
 import type { FloatType } from '../../lib/ops/check.js';
 import { mseLoss } from '../../lib/ops/reduce.js';
 import { permute, sizeOf } from '../../lib/tensor.js';
+import { hashNumbers } from '../../lib/verification/hashValues.js';
 import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+
+/** A tensor that the weight generator of the reference data makes. */
+export interface HashedTensor {
+  name: string;
+  shape: number[];
+  kind: string;
+  scale: number;
+}
 
 /** A network's case of the reference data: case.json and io.safetensors. */
 export interface UNetCase {
@@ -22,7 +31,7 @@ export interface UNetCase {
   labels: number[] | null;
   gradient_storage: { full_if_numel_le: number | null; stride: number | null };
   float32_vs_float64_noise: { zero_gradient_tensors: string[] };
-  params: { name: string; shape: number[]; kind: string; scale: number; grad: { l2: number } }[];
+  params: (HashedTensor & { grad: { l2: number } })[];
   tensors: Map<string, GoldenTensor>;
 }
 
@@ -115,21 +124,10 @@ type OpenAiPlace = NonNullable<ReturnType<ReturnType<typeof openAiTensors>['get'
 
 /** All weights of a case. */
 export function hashAll(one: UNetCase): Map<string, Float32Array> {
-  return new Map(
-    one.params.map(({ name, shape, kind, scale }) => [name, hashWeights(name, one.seed, sizeOf(shape), kind, scale)]),
-  );
+  return new Map(one.params.map((parameter) => [parameter.name, hashWeights(one.seed, parameter)]));
 }
 
-/** The weight generator of the reference data. */
-export function hashWeights(name: string, seed: number, size: number, kind: string, scale: number): Float32Array {
-  let hash = 0x811c9dc5;
-  for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193);
-  hash ^= seed;
-  return Float32Array.from({ length: size }, (_, i) => {
-    let x = (hash + Math.imul(i, 0x9e3779b9)) | 0;
-    x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
-    x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
-    const bits = (x ^ (x >>> 16)) >>> 22;
-    return kind === 'norm_weight' ? (768 + (bits >> 1)) / 1024 : ((2 * bits - 1023) / 1024) * scale;
-  });
+/** The weights of a tensor of the reference data. */
+export function hashWeights(seed: number, { name, shape, kind, scale }: HashedTensor): Float32Array {
+  return hashNumbers(name, seed, sizeOf(shape), kind === 'norm_weight' ? 'normalisation' : scale);
 }

@@ -1,14 +1,4 @@
-/** ‖a - b‖₂ / ‖b‖₂, where b is the reference; NaN when the lengths differ, so that every `<` fails. */
-export function relL2(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  if (a.length !== b.length) return Number.NaN;
-  let difference = 0;
-  let reference = 0;
-  for (let i = 0; i < b.length; i++) {
-    difference += (at(a, i) - at(b, i)) ** 2;
-    reference += at(b, i) ** 2;
-  }
-  return reference === 0 ? Math.sqrt(difference) : Math.sqrt(difference / reference);
-}
+export { relativeL2 as relL2 } from '../../lib/verification/check.js';
 
 /** max |a - b|; NaN when the lengths differ or a value is NaN, so that every `<` fails. */
 export function maxAbs(a: ArrayLike<number>, b: ArrayLike<number>): number {

@@ -23,3 +23,10 @@ export async function loadGolden(path: string): Promise<Map<string, GoldenTensor
 export function loadGoldenJson<T>(path: string): T {
   return JSON.parse(readFileSync(path.startsWith('/') ? path : goldenPath(path), 'utf8')) as T;
 }
+
+/** Entry k of tensors that are stacked on axis 0. */
+export function entryOf({ shape, values: stack }: GoldenTensor, k: number): GoldenTensor {
+  const [, ...rest] = shape;
+  const size = rest.reduce((product, axis) => product * axis, 1);
+  return { values: stack.subarray(k * size, (k + 1) * size), shape: rest };
+}

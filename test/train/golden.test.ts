@@ -1,30 +1,16 @@
 import { join } from 'node:path';
 import { test } from 'vitest';
 import { AdamW, backward, GaussianDiffusion, NoiseSchedule, ops, UNet } from '../../lib/index.js';
+import type { Description } from '../../lib/verification/vectors.js';
 import { maxAbs, relL2 } from '../support/compare.js';
 import { conform, type ReferenceCase } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
-import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+import { entryOf, type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
 import { fullestPath, goldenPath, sharedGolden } from '../support/shared.js';
 
-interface Case {
-  steps: number;
-  lr: number;
-  wd: number;
-  betas: [number, number];
-  eps: number;
-  ema: number;
-  clip: number;
-  losses: number[];
-  grad_norm_before_clip: number[];
+type Case = Omit<Description['optimizer'], 'seed' | 'config'> & {
   float32_vs_float64_noise: { zero_gradient_tensors: string[] };
-}
-
-/** The k-th of tensors that are stacked on axis 0. */
-function slice({ shape, values }: GoldenTensor, k: number): { shape: number[]; values: Float32Array } {
-  const size = values.length / (shape[0] as number);
-  return { shape: shape.slice(1), values: values.slice(k * size, (k + 1) * size) };
-}
+};
 
 eachDevice((id, open) => {
   test('ten steps are those of PyTorch, diffusers and improved-diffusion', async () => {
@@ -37,12 +23,12 @@ eachDevice((id, open) => {
     const { lr: learningRate, wd: weightDecay, clip: gradientClip, ema: emaDecay, betas, eps } = settings;
     const optimizer = new AdamW(model.parameters(), { learningRate, weightDecay, gradientClip, emaDecay, betas, eps });
     const image = (name: string, step: number) => {
-      const { shape, values } = slice(data.get(name) as GoldenTensor, step);
+      const { shape, values } = entryOf(data.get(name) as GoldenTensor, step);
       return device.tensor(values, shape, { layout: 'nchw' });
     };
     for (let step = 0; step < settings.steps; step++) {
       optimizer.zeroGrad();
-      const t = Int32Array.from(slice(data.get('t') as GoldenTensor, step).values);
+      const t = Int32Array.from(entryOf(data.get('t') as GoldenTensor, step).values);
       const losses = diffusion.trainingLosses(model, image('x_start', step), t, { noise: image('noise', step) });
       const loss = ops.mean(losses.loss);
       backward(loss);
