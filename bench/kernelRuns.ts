@@ -1,5 +1,6 @@
 import { AdamW, type Device, GaussianDiffusion, NoiseSchedule, ops, Parameter, type Tensor } from 'diffusion-native';
-import { type DTypeName, parametersOf, type Spec } from './kernelSpecs.js';
+import { parametersOf, type Spec } from './kernelSpecs.js';
+import type { DTypeName } from './result.js';
 
 /** No random numbers: state, seed, stream, step, first sample. */
 const noRng = [0, 0, 0, 0, 0] as const;
@@ -64,15 +65,16 @@ function prepareRun(device: Device, spec: Spec, dtype: DTypeName, own: Own): () 
       return () => native.attentionBackward(dy, ...qkv, y, lse, dq, dk, dv, ...how);
     }
     case 'groupNorm': {
-      const { n, size, channels, groups, pass } = spec;
-      const [x, y] = [random(n, size, size, channels).handle, random(n, size, size, channels).handle];
+      const { n, pixels, channels, groups, silu, pass } = spec;
+      const image = () => random(n, pixels, channels).handle;
+      const [x, y] = [image(), image()];
       const [gamma, beta, stats] = [f32(channels).handle, f32(channels).handle, f32(n, groups, 2).handle];
-      const forward = () => native.groupNorm(x, 0, gamma, beta, 0, 0, 0, y, stats, groups, 1e-5, true, 0, ...noRng);
+      const forward = () => native.groupNorm(x, 0, gamma, beta, 0, 0, 0, y, stats, groups, 1e-5, silu, 0, ...noRng);
       forward();
       if (pass === 'forward') return forward;
-      const [dy, dgamma, dbeta] = [random(n, size, size, channels).handle, f32(channels).handle, f32(channels).handle];
+      const [dy, dgamma, dbeta] = [image(), f32(channels).handle, f32(channels).handle];
       const operands = [dy, x, 0, gamma, beta, 0, stats, y, 0, dgamma, dbeta, 0] as const;
-      return () => native.groupNormBackward(...operands, groups, true, 0, ...noRng, false);
+      return () => native.groupNormBackward(...operands, groups, silu, 0, ...noRng, false);
     }
     case 'noising':
     case 'reverseStep': {

@@ -1,6 +1,7 @@
-// What bench/kernels.ts times: the operations of the two networks of the literature, and the two ceilings. A spec crosses to the
-// PyTorch peer as JSON, so that both sides compute the same.
-export type DTypeName = 'f32' | 'bf16';
+// What bench/suites/kernels.ts times: the operations of a network, and the two ceilings. A spec crosses to the PyTorch peer as
+// JSON, so that both sides compute the same: the operation alone, without what the network fuses with it.
+import type { Call, Operand } from './dryDevice.js';
+import type { NetworkCalls } from './networkCalls.js';
 
 export type Spec =
   | {
@@ -16,8 +17,16 @@ export type Spec =
       upsample: boolean;
     }
   | { kind: 'attention'; pass: 'forward' | 'backward'; n: number; tokens: number; channels: number; heads: number }
-  /** With SiLU. */
-  | { kind: 'groupNorm'; pass: 'forward' | 'backward'; n: number; size: number; channels: number; groups: number }
+  | {
+      kind: 'groupNorm';
+      pass: 'forward' | 'backward';
+      n: number;
+      /** Pixels of a sample. */
+      pixels: number;
+      channels: number;
+      groups: number;
+      silu: boolean;
+    }
   /** From u8 images, mirrored at random, noise drawn in the kernel; the reverse step draws its noise too. */
   | { kind: 'noising' | 'reverseStep'; n: number; size: number }
   /** Norm, clip, AdamW, average, over parameters of these shapes. */
@@ -25,140 +34,112 @@ export type Spec =
   /** A product of two n × n matrices, and a copy of n values: what the machine can do at most. */
   | { kind: 'gemm' | 'copy'; n: number };
 
-const convolution = (
-  n: number,
-  size: number,
-  cin: number,
-  cout: number,
-  filter = 3,
-  more: { stride?: 2; upsample?: true } = {},
-) =>
-  (['forward', 'data', 'weights'] as const).map(
-    (pass): Spec => ({ kind: 'conv', pass, n, size, cin, cout, filter, stride: 1, upsample: false, ...more }),
-  );
-const bothWays = (make: (pass: 'forward' | 'backward') => Spec) => [make('forward'), make('backward')];
-const attention = (n: number, tokens: number, channels: number, heads = 1) =>
-  bothWays((pass) => ({ kind: 'attention', pass, n, tokens, channels, heads }));
-const groupNorm = (n: number, size: number, channels: number) =>
-  bothWays((pass) => ({ kind: 'groupNorm', pass, n, size, channels, groups: 32 }));
+/** So many batches are noised at once: at the size of one, starting it takes longer than doing it. */
+const processBatches = 64;
 
-/** DDPM's CIFAR-10 network (Ho et al. 2020) at batch n. */
-const cifar = (n: number): Spec[] => [
-  ...convolution(n, 32, 3, 128),
-  ...convolution(n, 32, 128, 128),
-  ...convolution(n, 32, 256, 128),
-  ...convolution(n, 32, 384, 128),
-  ...convolution(n, 32, 128, 3),
-  ...convolution(n, 32, 128, 128, 3, { stride: 2 }),
-  ...convolution(n, 16, 256, 256),
-  ...convolution(n, 16, 512, 256),
-  ...convolution(n, 16, 384, 256, 1),
-  ...convolution(n, 16, 256, 768, 1),
-  ...convolution(n, 16, 256, 256, 3, { upsample: true }),
-  ...convolution(n, 8, 256, 256),
-  ...convolution(n, 8, 512, 256),
-  ...convolution(n, 4, 256, 256),
-  ...attention(n, 256, 256),
-  ...groupNorm(n, 32, 128),
-  ...groupNorm(n, 16, 256),
-  { kind: 'noising', n: 64 * n, size: 32 },
-  { kind: 'reverseStep', n: 64 * n, size: 32 },
-];
+/** The distinct operations of a network, in the order in which a training step has them; the reverse step before. */
+export function specsOf({ forward, step, parameters }: NetworkCalls): Spec[] {
+  const specs = new Map<string, Spec>();
+  for (const call of [...forward.filter(({ name }) => name === 'reverseStep'), ...step]) {
+    const spec = specOf(call);
+    if (spec) specs.set(JSON.stringify(spec), spec);
+  }
+  return [...specs.values(), { kind: 'optimizer', shapes: parameters }];
+}
 
-/** improved-diffusion's ImageNet-64 network (Nichol & Dhariwal 2021) at batch n. */
-const imagenet64 = (n: number): Spec[] => [
-  ...convolution(n, 64, 128, 128),
-  ...convolution(n, 64, 256, 128),
-  ...convolution(n, 32, 256, 256),
-  ...convolution(n, 32, 512, 256),
-  ...convolution(n, 32, 256, 256, 3, { upsample: true }),
-  ...convolution(n, 16, 384, 384),
-  ...convolution(n, 8, 512, 512),
-  ...attention(n, 256, 384, 4),
-  ...groupNorm(n, 64, 128),
-  { kind: 'noising', n: 64 * n, size: 64 },
-  { kind: 'reverseStep', n: 64 * n, size: 64 },
-];
+type Shape = readonly number[];
+type Shape4 = readonly [number, number, number, number];
 
-/** Shapes so small that an emulator gets through them. */
-const quick: Spec[] = [
-  ...convolution(1, 8, 8, 16),
-  ...convolution(1, 4, 8, 8, 3, { upsample: true }),
-  ...convolution(2, 5, 3, 8, 3, { stride: 2 }),
-  ...attention(1, 16, 8),
-  ...bothWays((pass) => ({ kind: 'groupNorm', pass, n: 2, size: 4, channels: 8, groups: 4 })),
-  { kind: 'noising', n: 2, size: 8 },
-  { kind: 'reverseStep', n: 2, size: 8 },
-  { kind: 'optimizer', shapes: [[9, 8, 3, 3], [33]] },
-  { kind: 'gemm', n: 32 },
-  { kind: 'copy', n: 1000 },
-];
+/** What is timed for a call: null for the many small ones. */
+function specOf({ name, fields }: Call): Spec | null {
+  const shape = (i: number): Shape => (fields[i] as Operand).shape;
+  const numbers = fields as readonly number[];
+  switch (name) {
+    case 'conv2d':
+      return convolution('forward', shape(0) as Shape4, shape(2) as Shape4, fields.slice(8));
+    case 'conv2dBackwardData':
+      return convolution('data', shape(2) as Shape4, shape(1) as Shape4, fields.slice(4));
+    case 'conv2dBackwardWeights':
+      return convolution('weights', shape(0) as Shape4, shape(3) as Shape4, fields.slice(5));
+    case 'attention':
+    case 'attentionBackward': {
+      const [n, tokens, channels] = shape(0) as [number, number, number];
+      const [pass, heads] = name === 'attention' ? ['forward' as const, numbers[5]] : ['backward' as const, numbers[9]];
+      return { kind: 'attention', pass, n, tokens, channels, heads: heads as number };
+    }
+    case 'groupNorm':
+      return normalisation('forward', shape(7), fields.slice(9, 10), fields[11]);
+    case 'groupNormBackward':
+      return normalisation('backward', shape(0), fields.slice(12, 13), fields[13]);
+    case 'noising':
+    case 'reverseStep': {
+      const [n, size] = shape(name === 'noising' ? 0 : 2) as Shape4;
+      return { kind: name, n: processBatches * n, size };
+    }
+    default:
+      return null;
+  }
+}
 
-/** The list of a network at a batch size; the ceilings come first. */
-export function specsOf(network: string, n: number): Spec[] {
-  if (network === 'quick') return quick;
-  const ceilings: Spec[] = [
-    { kind: 'gemm', n: 8192 },
-    { kind: 'copy', n: 2 ** 29 },
-  ];
-  if (network === 'cifar') return [...ceilings, ...cifar(n), { kind: 'optimizer', shapes: Array(54).fill([256, 288, 3, 3]) }];
-  if (network === 'imagenet64')
-    return [...ceilings, ...imagenet64(n), { kind: 'optimizer', shapes: Array(62).fill([384, 565, 3, 3]) }];
-  throw new Error(`no network '${network}'; there are cifar, imagenet64 and quick`);
+/** `x` before it is enlarged and without what is concatenated with it: the weight knows all channels. */
+function convolution(
+  pass: 'forward' | 'data' | 'weights',
+  [n, height, width]: Shape4,
+  [filter, other, cin, cout]: Shape4,
+  window: readonly unknown[],
+): Spec {
+  const [stride, ...rest] = window as number[];
+  const pads = rest.slice(0, 4);
+  if (height !== width || filter !== other || pads.some((pad) => pad !== filter >> 1))
+    throw new Error(`no benchmark for a convolution of ${height}×${width} by ${filter}×${other} with zeros ${pads}`);
+  return { kind: 'conv', pass, n, size: height, cin, cout, filter, stride: stride as number, upsample: window[5] === true };
+}
+
+function normalisation(pass: 'forward' | 'backward', shape: Shape, groups: readonly unknown[], silu: unknown): Spec {
+  const [n, channels] = [shape[0] as number, shape.at(-1) as number];
+  const pixels = shape.slice(1, -1).reduce((product, axis) => product * axis, 1);
+  return { kind: 'groupNorm', pass, n, pixels, channels, groups: groups[0] as number, silu: silu === true };
 }
 
 export function nameOf(spec: Spec): string {
   switch (spec.kind) {
     case 'conv': {
-      const { pass, n, size, cin, cout, filter, stride, upsample } = spec;
-      const how = upsample ? ' upsampled' : stride === 2 ? ' stride 2' : '';
-      return `conv ${filter}×${filter} ${cin}→${cout} at ${size}²${how}, batch ${n}, ${pass}`;
+      const { pass, size, cin, cout, filter, stride, upsample } = spec;
+      const how = upsample ? ', upsampled' : stride === 2 ? ', stride 2' : '';
+      return `conv ${filter}×${filter}, ${size}²${how}, ${cin} → ${cout}, ${pass}`;
     }
     case 'attention':
-      return `attention ${spec.tokens}×${spec.channels}, ${spec.heads} heads, batch ${spec.n}, ${spec.pass}`;
+      return `attention ${spec.tokens}×${spec.channels}, ${spec.heads === 1 ? '1 head' : `${spec.heads} heads`}, ${spec.pass}`;
     case 'groupNorm':
-      return `groupNorm+silu ${spec.channels} at ${spec.size}², batch ${spec.n}, ${spec.pass}`;
+      return `groupNorm${spec.silu ? '+silu' : ''} ${spec.pixels}×${spec.channels}, ${spec.pass}`;
     case 'optimizer':
-      return `optimizer, ${(parametersOf(spec.shapes) / 1e6).toFixed(1)} M parameters`;
+      return `optimiser, ${(parametersOf(spec.shapes) / 1e6).toFixed(1)} M parameters`;
     case 'gemm':
       return `gemm ${spec.n}³`;
     case 'copy':
       return `copy of ${spec.n} values`;
     default:
-      return `${spec.kind} ${spec.size}²×3, batch ${spec.n}`;
+      return `${spec.kind === 'noising' ? 'noising' : 'reverse step'} ${spec.size}²×3`;
   }
 }
 
-export const parametersOf = (shapes: readonly (readonly number[])[]) =>
-  shapes.reduce((sum, shape) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
-
-/** Floating-point operations of the matrix products (0 where bytes are what counts), and the fewest bytes to and from memory. */
-export function workOf(spec: Spec, dtype: DTypeName): { flops: number; bytes: number } {
-  const width = dtype === 'bf16' ? 2 : 4;
+/** What results are grouped by. */
+export function kindOf(spec: Spec): string {
   switch (spec.kind) {
-    case 'conv': {
-      const { n, size, cin, cout, filter, stride, upsample } = spec;
-      const out = upsample ? 2 * size : Math.floor((size + 2 * (filter >> 1) - filter) / stride) + 1;
-      const weights = filter * filter * cin * cout;
-      const images = n * (size * size * cin + out * out * cout) * width;
-      return { flops: 2 * n * out * out * weights, bytes: images + weights * (spec.pass === 'weights' ? 4 : width) };
-    }
-    case 'attention': {
-      const { n, tokens, channels, pass } = spec;
-      const [products, tensors] = pass === 'forward' ? [2, 4] : [5, 8];
-      return { flops: 2 * products * n * tokens * tokens * channels, bytes: tensors * n * tokens * channels * width };
-    }
+    case 'conv':
+      return `convolution ${spec.pass}`;
+    case 'attention':
+      return `attention ${spec.pass}`;
     case 'groupNorm':
-      return { flops: 0, bytes: (spec.pass === 'forward' ? 2 : 3) * spec.n * spec.size ** 2 * spec.channels * width };
-    case 'noising': // u8 in, x_t and ε out
-      return { flops: 0, bytes: 9 * spec.n * spec.size ** 2 * 3 };
-    case 'reverseStep': // x_t and the prediction in; the sample and the predicted x_0 out
-      return { flops: 0, bytes: 16 * spec.n * spec.size ** 2 * 3 };
-    case 'optimizer': // gradient twice, weight, two moments and average in; the last four out, and the weights' copy in bf16
-      return { flops: 0, bytes: (dtype === 'bf16' ? 42 : 40) * parametersOf(spec.shapes) };
-    case 'gemm':
-      return { flops: 2 * spec.n ** 3, bytes: 3 * spec.n ** 2 * width };
-    case 'copy':
-      return { flops: 0, bytes: 2 * spec.n * width };
+      return `normalisation ${spec.pass}`;
+    case 'optimizer':
+      return 'optimiser';
+    case 'reverseStep':
+      return 'reverse step';
+    default:
+      return spec.kind;
   }
 }
+
+export const parametersOf = (shapes: readonly Shape[]) =>
+  shapes.reduce((sum, shape) => sum + shape.reduce((product, axis) => product * axis, 1), 0);

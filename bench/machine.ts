@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { cpus, loadavg, release, totalmem } from 'node:os';
+import { cpus, freemem, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { listDevices } from 'diffusion-native';
 
@@ -20,7 +20,16 @@ export function machine(device = 'cpu') {
     memoryBytes: totalmem(),
     kernel: release(),
     node: process.version,
+    ...now(device),
+  };
+}
+
+/** What changes while something is measured: load, clocks, and the state of the GPU. */
+export function now(device: string) {
+  return {
     loadAverage: loadavg()[0],
+    freeBytes: freemem(),
+    cpuMegahertz: Math.max(0, ...cpus().map(({ speed }) => speed)),
     ...(device.startsWith('cuda') && { gpu: gpu(device) }),
   };
 }
@@ -50,10 +59,11 @@ export function gpu(device: string): Record<string, string> {
   }
 }
 
-/** Of the repository, or of the archive that this is run from. */
+/** Of the repository, or of the archive that this is run from; elsewhere the version. */
 function commit(): string {
-  const build = join(root, 'build.json');
-  if (existsSync(build)) return (JSON.parse(readFileSync(build, 'utf8')) as { commit: string }).commit;
+  const read = (name: string) => JSON.parse(readFileSync(join(root, name), 'utf8')) as Record<string, string>;
+  if (existsSync(join(root, 'build.json'))) return read('build.json').commit ?? 'unknown';
+  if (!existsSync(join(root, '.git'))) return read('package.json').version ?? 'unknown';
   return git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain', '--', 'lib', 'native') ? '+changes' : '');
 }
 

@@ -1,9 +1,15 @@
 // The result file of the bench suite: what bench/ writes, `--compare`, the README's tables and the report read.
 import type { Spread } from './statistics.js';
 
+/** Element type that something computes in. */
+export type DTypeName = 'f32' | 'bf16';
+
+/** The parts of the bench suite. */
+export type SuiteName = 'kernels' | 'blocks' | 'train' | 'sample' | 'overhead';
+
 /** What the machine can do at most, measured in the same run. */
 export interface Ceiling {
-  dtype: 'f32' | 'bf16';
+  dtype: DTypeName;
   /** Of a large matrix product. */
   flopsPerSecond: number;
   /** Of a copy beyond the caches, bytes read and bytes written together. */
@@ -31,13 +37,13 @@ export interface Side {
 
 /** Something that was timed, by every side in turn. */
 export interface Measurement {
-  suite: 'kernels' | 'blocks' | 'train' | 'sample';
-  /** Unique within a suite and element type: 'conv 3×3, 32², 128 → 128, forward' or 'cifar10 step'. */
+  suite: Exclude<SuiteName, 'overhead'>;
+  /** Unique within a suite, network, element type and batch: 'conv 3×3, 32², 128 → 128, forward' or 'cifar10 step'. */
   name: string;
   /** What the report groups by: 'convolution forward', 'attention backward', 'optimiser', 'step', 'forward', 'ddim-50' … */
   kind: string;
   network?: string;
-  dtype: 'f32' | 'bf16';
+  dtype: DTypeName;
   batch?: number;
   /** Images that one run makes or learns from. */
   images?: number;
@@ -61,7 +67,7 @@ export interface Overhead {
 export interface Breakdown {
   /** Of a measurement: `name` and `dtype` are its. */
   name: string;
-  dtype: 'f32' | 'bf16';
+  dtype: DTypeName;
   batch: number;
   /** By kind of operation: its seconds in a run, how often it runs, and its work. */
   kinds: Record<string, { seconds: number; count: number; floor: number } & Work>;

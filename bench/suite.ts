@@ -1,17 +1,19 @@
 // What a suite is given and gives.
-import type { Breakdown, Ceiling, Measurement, Overhead } from './result.js';
+import type { Breakdown, Ceiling, DTypeName, Measurement, Overhead } from './result.js';
 
 /** What every suite is told. */
 export interface SuiteContext {
   /** 'cpu', 'cuda' or 'cuda:1' */
   device: string;
   threads: number;
-  dtypes: readonly ('f32' | 'bf16')[];
+  dtypes: readonly DTypeName[];
   /** Few shapes, few repetitions: all suites together within ten minutes on two cores. */
   quick: boolean;
   /** Whether other engines take part, and the Python that may have PyTorch. */
   peers: boolean;
   python: string;
+  /** Only what has this in its name. */
+  only: string;
   /** Instead of a suite's own choice. */
   batches?: readonly number[];
   repetitions?: number;

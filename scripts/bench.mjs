@@ -1,24 +1,31 @@
-// Runs the benchmarks, writes bench/results and the README's tables (of the CPU).
-//   npm run bench [-- --device cuda --dtype bf16 --python python3 --repetitions 15 …: what bench/unet.ts takes]
-import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+// Runs the benchmarks, writes bench/results/<device>-<date>.json, and the README's tables anew.
+//   npm run bench [-- --device cuda --suite train --peers …: what `npx diffusion-native bench` takes]
+import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-const run = (...args) => execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
-const text = { type: 'string' };
-const { values } = parseArgs({ strict: false, options: { device: text, dtype: text, python: text } });
-const { device = process.env.DIFFUSION_DEVICE || 'cpu', dtype = 'f32', python = 'python3' } = values;
+const { listDevices } = createRequire(import.meta.url)(join(root, 'dist/index.js'));
+const given = process.argv.slice(2);
 
-mkdirSync(join(root, 'bench', 'results'), { recursive: true });
-const name = [new Date().toISOString().slice(0, 10), ...(device === 'cpu' ? [] : [device.replace(':', '-'), dtype])].join('-');
-const result = (benchmark) => ['--json', `bench/results/${benchmark}-${name}.json`];
-run('dist/bench/overhead.js', '--device', device, ...result('overhead'));
-// Both element types where this is a CPU and nobody chose.
-run('dist/bench/unet.js', ...process.argv.slice(2), '--device', device, ...result('unet'));
-// The shapes of single operations are those of a GPU: a CPU would take hours.
-if (device.startsWith('cuda'))
-  run('dist/bench/kernels.js', '--device', device, '--dtype', dtype, '--python', python, ...result('kernels'));
-run('scripts/readme-tables.mjs');
+/** The value of an option that is given as `--name value` or `--name=value`. */
+function optionOf(name) {
+  const place = given.findLastIndex((one) => one === name || one.startsWith(`${name}=`));
+  if (place < 0) return undefined;
+  return given[place].includes('=') ? given[place].slice(name.length + 1) : given[place + 1];
+}
+
+/** As the result file calls it. */
+function deviceName() {
+  const asked = optionOf('--device') ?? process.env.DIFFUSION_DEVICE ?? 'auto';
+  const found = asked === 'auto' ? listDevices().find(({ available }) => available)?.id : asked;
+  return (found ?? 'cpu').replace(':', '-');
+}
+
+const has = (name) => given.some((one) => one === name || one.startsWith(`${name}=`));
+const file = `bench/results/${deviceName()}-${new Date().toISOString().slice(0, 10)}.json`;
+const args = [...given, ...(has('--json') ? [] : ['--json', file])];
+const run = (...command) => spawnSync(process.execPath, command, { cwd: root, stdio: 'inherit' }).status ?? 1;
+const status = run('dist/cli/main.js', 'bench', ...args);
+process.exit(status === 0 ? run('scripts/readme-tables.mjs') : status);

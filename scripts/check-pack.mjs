@@ -17,7 +17,7 @@ const [{ files, size }] = JSON.parse(listing);
 const packed = new Set(files.map(({ path }) => path));
 
 const needed = [
-  ...['dist/index.js', 'dist/index.d.ts', 'dist/index.mjs', 'dist/index.d.mts', 'dist/cli/main.js'],
+  ...['dist/index.js', 'dist/index.d.ts', 'dist/index.mjs', 'dist/index.d.mts', 'dist/cli/main.js', 'dist/bench/command.js'],
   ...['CMakeLists.txt', 'bindings.gyp', 'binding.gyp', 'scripts/native-sources.cjs', 'scripts/onednn.cjs'],
   ...[
     'native/backend.map',
@@ -32,6 +32,7 @@ const needed = [
 ];
 const expected = [
   /^dist\/.+\.(js|mjs|d\.ts|d\.mts|js\.map)$/,
+  /^bench\/peers\/[^/]+\.py$/,
   /^native\/(?!emulator\/).+\.(cc|cu|cuh|h|map)$/,
   /^scripts\/(native-sources|onednn)\.cjs$/,
   /^vectors\/vectors\.(json|safetensors)$/,
@@ -39,11 +40,14 @@ const expected = [
   /^(CMakeLists\.txt|bindings?\.gyp|package\.json|LICENSE|README\.md|HACKING\.md)$/,
 ];
 
+/** dist/bench is built from bench, all else from lib. */
+const sourceOf = (path) => path.replace(/^dist\/(bench\/)?(.+)js$/, (_, bench, name) => `${bench ?? 'lib/'}${name}ts`);
+
 const problems = [
   ...needed.filter((path) => !packed.has(path)).map((path) => `missing: ${path}`),
   ...[...packed].filter((path) => !expected.some((pattern) => pattern.test(path))).map((path) => `unexpected: ${path}`),
   ...[...packed]
-    .filter((path) => /^dist\/.+\.js$/.test(path) && !existsSync(join(root, path.replace(/^dist(.+)js$/, 'lib$1ts'))))
+    .filter((path) => /^dist\/.+\.js$/.test(path) && !existsSync(join(root, sourceOf(path))))
     .map((path) => `left over from a deleted source: ${path}`),
 ];
 for (const problem of problems) console.error(`npm pack: ${problem}`);

@@ -1,14 +1,15 @@
-"""Single operations in PyTorch, as a peer that bench/kernels.ts drives over standard input.
+"""Single operations in PyTorch, as a peer that bench/suites/kernels.ts drives over standard input.
 
-    torch_kernels.py <device> <f32 | bf16> <repeats>
+    torch_kernels.py <device> <f32 | bf16> <repeats> <threads>
 
-Each line is one operation as JSON (bench/kernelSpecs.ts) with `milliseconds` and `batches`; the answer is its median seconds.
+Each line is one operation as JSON (bench/kernelSpecs.ts) with `milliseconds` and `batches`; the answer is its seconds, one number
+a batch. The same line again times the same operands.
 As strong as PyTorch is: channels_last, cuDNN's search for the fastest algorithm, torch.compile for what it can fuse, and on a
 GPU `repeats` runs in one CUDA graph, timed by events.
 """
 
 import json
-import statistics
+import math
 import sys
 import time
 
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 DEVICE, REPEATS = sys.argv[1], int(sys.argv[3])
 DTYPE = {"f32": torch.float32, "bf16": torch.bfloat16}[sys.argv[2]]
 CUDA = DEVICE.startswith("cuda")
+torch.set_num_threads(int(sys.argv[4]))
 torch.backends.cudnn.benchmark = True
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
@@ -75,11 +77,12 @@ def attention(spec):
 
 
 def group_norm(spec):
-    x = images(spec["n"], spec["channels"], spec["size"])
+    x = images(spec["n"], spec["channels"], math.isqrt(spec["pixels"]))
     gamma, beta = random(spec["channels"]), random(spec["channels"])
 
     def forward(x, gamma, beta):
-        return F.silu(F.group_norm(x, spec["groups"], gamma, beta))
+        y = F.group_norm(x, spec["groups"], gamma, beta)
+        return F.silu(y) if spec["silu"] else y
 
     if spec["pass"] == "forward":
         compiled = fused(forward)
@@ -199,19 +202,25 @@ def batch_milliseconds(run, count):
     return begin.elapsed_time(end)
 
 
-def measure(spec):
-    gradients = spec["kind"] in ("attention", "groupNorm") and spec["pass"] == "backward"
-    with torch.set_grad_enabled(gradients):
-        run = KINDS[spec["kind"]](spec)
-        run()
-        if CUDA:
-            run = captured(run)
-        count, taken = 1, batch_milliseconds(run, 1)
-        while taken < spec["milliseconds"] and count < 4096:
-            count = min(4096, int(count * min(8, max(1.5, spec["milliseconds"] / taken))) + 1)
-            taken = batch_milliseconds(run, count)
-        samples = [batch_milliseconds(run, count) / count for _ in range(spec["batches"])]
-    return statistics.median(samples) / 1e3 / (REPEATS if CUDA else 1)
+class Prepared:
+    """An operation with its operands, and how many runs of it a batch has."""
+
+    def __init__(self, spec):
+        self.gradients = spec["kind"] in ("attention", "groupNorm") and spec["pass"] == "backward"
+        with torch.set_grad_enabled(self.gradients):
+            self.run = KINDS[spec["kind"]](spec)
+            self.run()
+            if CUDA:
+                self.run = captured(self.run)
+            self.count, taken = 1, batch_milliseconds(self.run, 1)
+            while taken < spec["milliseconds"] and self.count < 4096:
+                self.count = min(4096, int(self.count * min(8, max(1.5, spec["milliseconds"] / taken))) + 1)
+                taken = batch_milliseconds(self.run, self.count)
+
+    def measure(self, batches):
+        runs = 1e3 * self.count * (REPEATS if CUDA else 1)
+        with torch.set_grad_enabled(self.gradients):
+            return [batch_milliseconds(self.run, self.count) / runs for _ in range(batches)]
 
 
 def main():
@@ -221,9 +230,14 @@ def main():
     print(f"PyTorch {torch.__version__}, {name}, cuDNN {cudnn}", flush=True)
     if CUDA:  # no graph can be captured on the default stream
         torch.cuda.set_stream(torch.cuda.Stream())
+    last, prepared = None, None
     for line in sys.stdin:
         try:
-            print(measure(json.loads(line)), flush=True)
+            spec = json.loads(line)
+            if line != last:
+                last, prepared = line, None
+                prepared = Prepared(spec)
+            print(*prepared.measure(spec["batches"]), flush=True)
         except Exception as error:  # one operation that PyTorch cannot run here must not end the comparison
             print(f"{line.strip()}: {error}", file=sys.stderr)
             print("nan", flush=True)
