@@ -85,7 +85,7 @@ export { type OpenDeviceOptions, openDevice } from './openDevice.js';
 export type { FloatType } from './ops/check.js';
 export * as ops from './ops/index.js';
 export { mean, mseLoss } from './ops/reduce.js';
-export { Program } from './program.js';
+export { Program, type ProgramCommand } from './program.js';
 export type { RngOptions, Seed } from './random.js';
 export { type RunMetrics, readMetrics } from './recording/metrics.js';
 export type { PreviewOptions } from './recording/preview.js';

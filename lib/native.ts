@@ -29,6 +29,15 @@ export interface NativeDeviceDescription {
   threads: number;
 }
 
+/** What native/core/work.h says of a command. */
+export interface NativeWork {
+  name: string;
+  dtype: DType;
+  shapes: string;
+  flops: number;
+  bytes: number;
+}
+
 /** Every operation of native/core/ops. */
 export const operations = [
   'conv2d',
@@ -128,6 +137,7 @@ interface NativeEngine {
   pauseRecording(device: number): void;
   resumeRecording(device: number): void;
   runProgram(program: number): void;
+  programWork(program: number): NativeWork[];
   releaseProgram(program: number): void;
 }
 

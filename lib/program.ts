@@ -1,6 +1,7 @@
 import type { Bf16Copy } from './autograd/bf16Copy.js';
 import type { Device } from './device.js';
 import { DisposedError } from './errors.js';
+import type { DType } from './native.js';
 import type { Cell } from './tensor.js';
 
 const forgotten = new FinalizationRegistry<{ device: Device; id: number }>(({ device, id }) => {
@@ -15,6 +16,27 @@ export class RecordingNotes {
   readonly cellsWritten = new Set<Cell>();
 }
 
+/** One command of a program, and what it takes of a device at least. The names are the engine's: a function of `ops` may be several. */
+export interface ProgramCommand {
+  /** The operation: 'conv2d', 'groupNormBackward', …; or 'upload' (data that was recorded) or 'copy' (results that stay in use). */
+  readonly name: string;
+  /** Element type of the first operand that holds floats, else of the first; 'u8' for 'upload' and 'copy'. */
+  readonly dtype: DType;
+  /** Operands that are only read → those that are written, in the engine's order: '2×8×8×3, 3×3×3×5 → 2×8×8×5'. */
+  readonly shapes: string;
+  /**
+   * Two for each multiplication with its addition of a convolution, linear map or attention, as its definition says: taps in the padding
+   * count, and an enlarged image counts as enlarged. The backward pass of attention counts five products, one of which computes the
+   * scores anew. Every other operation counts 0: memory bounds it.
+   */
+  readonly flops: number;
+  /**
+   * Operands read or written once, those updated in place twice; of tables that are looked up, the rows in use. Nothing is taken to stay
+   * near the processor from one command to the next, and temporary memory does not count.
+   */
+  readonly bytes: number;
+}
+
 /** A recorded list of operations. Keeps everything that it touches until `dispose()`. */
 export class Program<T = unknown> {
   /** Where it was recorded and runs. */
@@ -23,6 +45,7 @@ export class Program<T = unknown> {
   readonly result: T;
   #id: number;
   readonly #notes: RecordingNotes;
+  #commands: readonly ProgramCommand[] | null = null;
 
   /** @internal Use `device.record`. */
   constructor(device: Device, id: number, result: T, notes: RecordingNotes) {
@@ -40,6 +63,18 @@ export class Program<T = unknown> {
     for (const copy of this.#notes.copiesRead) copy.refresh();
     this.device.native.runProgram(this.#id);
     for (const cell of this.#notes.cellsWritten) cell.version++;
+  }
+
+  /**
+   * What a run executes, in its order; what brings copies of weights up to date before it is not among them. Made when first asked for.
+   * @throws DisposedError when first asked for after `dispose()`, or once the device is closed.
+   */
+  get commands(): readonly ProgramCommand[] {
+    if (this.#commands) return this.#commands;
+    if (this.#id === 0) throw new DisposedError('program: commands after dispose()');
+    if (this.device.closed) throw new DisposedError(`program: device '${this.device.info.id}' is closed`);
+    this.#commands = this.device.native.programWork(this.#id);
+    return this.#commands;
   }
 
   /** Lets go of all that it touches; a second call does nothing. */

@@ -10,10 +10,6 @@ void start(Session& session, napi_env, napi_value on_complete, napi_value make_e
   session.start(on_complete, make_error);
 }
 
-void set(napi_env env, napi_value object, const char* key, napi_value value) {
-  js::ok(env, napi_set_named_property(env, object, key, value));
-}
-
 napi_value list(Session&, napi_env env, std::string library) {
   DeviceDescription devices[16] = {};
   const Backend& backend = load_backend(library).api;
@@ -25,16 +21,16 @@ napi_value list(Session&, napi_env env, std::string library) {
     napi_value object, available, bf16;
     js::ok(env, napi_create_object(env, &object));
     js::ok(env, napi_get_boolean(env, device.available, &available));
-    set(env, object, "id", js::Js<std::string>::out(env, device.id));
+    js::set(env, object, "id", js::Js<std::string>::out(env, device.id));
     js::ok(env, napi_get_boolean(env, device.available && backend.computes_bf16(i), &bf16));
-    set(env, object, "available", available);
-    set(env, object, "bf16", bf16);
-    set(env, object, "name", js::Js<std::string>::out(env, device.name));
-    set(env, object, "isa", js::Js<std::string>::out(env, device.isa));
-    set(env, object, "computeCapability", js::Js<std::string>::out(env, device.compute_capability));
-    set(env, object, "reason", js::Js<std::string>::out(env, device.reason));
-    set(env, object, "memoryBytes", js::Js<double>::out(env, static_cast<double>(device.memory_bytes)));
-    set(env, object, "threads", js::Js<double>::out(env, device.threads));
+    js::set(env, object, "available", available);
+    js::set(env, object, "bf16", bf16);
+    js::set(env, object, "name", js::Js<std::string>::out(env, device.name));
+    js::set(env, object, "isa", js::Js<std::string>::out(env, device.isa));
+    js::set(env, object, "computeCapability", js::Js<std::string>::out(env, device.compute_capability));
+    js::set(env, object, "reason", js::Js<std::string>::out(env, device.reason));
+    js::set(env, object, "memoryBytes", js::Js<double>::out(env, static_cast<double>(device.memory_bytes)));
+    js::set(env, object, "threads", js::Js<double>::out(env, device.threads));
     js::ok(env, napi_set_element(env, result, static_cast<uint32_t>(i), object));
   }
   return result;

@@ -99,6 +99,10 @@ struct Js<napi_value> {
   static napi_value out(napi_env, napi_value value) { return value; }
 };
 
+inline void set(napi_env env, napi_value object, const char* key, napi_value value) {
+  ok(env, napi_set_named_property(env, object, key, value));
+}
+
 // The one place where a C++ exception becomes a JavaScript one.
 napi_value raise(napi_env env, Session& session, const std::exception& error);
 

@@ -22,6 +22,27 @@ void run_program(Session& session, napi_env, double id) {
   device->run(*program);
 }
 
+// [{name, dtype, shapes, flops, bytes}, …]
+napi_value program_work(Session& session, napi_env env, double id) {
+  const auto& commands = session.program(id).program->body->commands;
+  napi_value result;
+  js::ok(env, napi_create_array(env, &result));
+  uint32_t count = 0;
+  Work work;
+  for (const CommandPtr& command : commands) {
+    if (!command->describe(work)) continue;
+    napi_value object;
+    js::ok(env, napi_create_object(env, &object));
+    js::set(env, object, "name", js::Js<std::string>::out(env, work.name));
+    js::set(env, object, "dtype", js::Js<std::string>::out(env, name_of(work.dtype)));
+    js::set(env, object, "shapes", js::Js<std::string>::out(env, work.shapes));
+    js::set(env, object, "flops", js::Js<double>::out(env, work.flops));
+    js::set(env, object, "bytes", js::Js<double>::out(env, static_cast<double>(work.bytes)));
+    js::ok(env, napi_set_element(env, result, count++, object));
+  }
+  return result;
+}
+
 void release_program(Session& session, napi_env, double id) { session.release_program(id); }
 
 }  // namespace
@@ -33,6 +54,7 @@ void expose_programs(napi_env env, napi_value exports, Session* session) {
   js::expose(env, exports, "pauseRecording", js::Bound<pause_recording>::call, session);
   js::expose(env, exports, "resumeRecording", js::Bound<resume_recording>::call, session);
   js::expose(env, exports, "runProgram", js::Bound<run_program>::call, session);
+  js::expose(env, exports, "programWork", js::Bound<program_work>::call, session);
   js::expose(env, exports, "releaseProgram", js::Bound<release_program>::call, session);
 }
 

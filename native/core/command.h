@@ -51,6 +51,7 @@ inline FaultPtr to_fault(const Failure& failure) {
 }
 
 struct Executor;
+struct Work;
 
 struct Command {
   virtual ~Command() = default;
@@ -63,6 +64,8 @@ struct Command {
     return nullptr;
   }
   virtual size_t upload_bytes() const { return 0; }
+  // What it does on a device (work.h); false for what only concerns the queue.
+  virtual bool describe(Work&) const { return false; }
 };
 using CommandPtr = std::shared_ptr<const Command>;
 

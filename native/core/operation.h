@@ -6,21 +6,9 @@
 #include <utility>
 
 #include "core/executor.h"
+#include "core/work.h"
 
 namespace diffusion {
-
-template <class T, class... Kinds>
-inline constexpr bool kIsOneOf = (std::is_same_v<T, Kinds> || ...);
-template <class T>
-inline constexpr bool kReads = kIsOneOf<T, In, OptIn, InOut, OptInOut, State, OptState>;
-template <class T>
-inline constexpr bool kWrites = kIsOneOf<T, Out, OptOut, InOut, OptInOut>;
-template <class T>
-inline constexpr bool kUpdates = kIsOneOf<T, InOut, OptInOut>;
-template <class T>
-inline constexpr bool kIsState = kIsOneOf<T, State, OptState>;
-template <class T>
-inline constexpr bool kOptional = kIsOneOf<T, OptIn, OptOut, OptInOut, OptState>;
 
 template <class Member>
 struct MemberOf;
@@ -55,6 +43,10 @@ struct Operation final : Command {
   }
   void mark(Executor& executor, const FaultPtr& own) const override { marking.mark(executor, own); }
   CommandPtr trace(const CommandPtr& self) const override { return self; }
+  bool describe(Work& work) const override {
+    work = work_of(op);
+    return true;
+  }
 
  private:
   bool reach(Executor& executor, Failure& failure) const {

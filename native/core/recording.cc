@@ -42,6 +42,10 @@ struct CopyStorage final : Command {
     if (own) executor.settle(&extent, 1, own);
   }
   CommandPtr trace(const CommandPtr& self) const override { return self; }
+  bool describe(Work& work) const override {
+    work = work_of_transfer("copy", static_cast<int64_t>(bytes), true, true);
+    return true;
+  }
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "core/transfer.h"
 
 #include "core/pool.h"
+#include "core/work.h"
 
 namespace diffusion {
 
@@ -60,6 +61,12 @@ void finish_later(Executor& executor, const std::shared_ptr<Completions>& comple
       new Pending{completions, ticket, std::move(fault)});
 }
 
+// Counted on the device's side only.
+bool describe_transfer(const char* name, const Extent& extent, bool to_device, Work& work) {
+  work = work_of_transfer(name, static_cast<int64_t>(extent.end - extent.begin), !to_device, to_device);
+  return true;
+}
+
 FaultPtr upload(Executor& executor, const Extent& extent, void* to, const void* from) {
   FaultPtr fault = executor.closed;
   if (!fault)
@@ -89,11 +96,15 @@ CommandPtr Upload::trace(const CommandPtr&) const { return std::make_shared<Writ
 
 size_t Upload::upload_bytes() const { return Pool::rounded(data_.size()); }
 
+bool Upload::describe(Work& work) const { return describe_transfer("upload", extent_, true, work); }
+
 void UploadInPlace::run(Executor& executor) const {
   completions->finish(ticket, upload(executor, extent, to, from));  // the data has been taken
 }
 
 CommandPtr UploadInPlace::trace(const CommandPtr&) const { return std::make_shared<Written>(extent); }
+
+bool UploadInPlace::describe(Work& work) const { return describe_transfer("upload", extent, true, work); }
 
 void Download::run(Executor& executor) const {
   FaultPtr fault = executor.fault_of(&extent, 1);
@@ -111,6 +122,8 @@ void Download::run(Executor& executor) const {
 CommandPtr Download::trace(const CommandPtr&) const {
   return reading_ ? std::make_shared<ReadMark>(std::move(reading_)) : nullptr;
 }
+
+bool Download::describe(Work& work) const { return describe_transfer("download", extent, false, work); }
 
 void Synchronize::run(Executor& executor) const { finish_later(executor, completions, ticket, executor.closed); }
 

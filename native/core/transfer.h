@@ -19,6 +19,7 @@ class Upload final : public Command {
   void mark(Executor& executor, const FaultPtr& own) const override { executor.settle(&extent_, 1, own); }
   CommandPtr trace(const CommandPtr&) const override;
   size_t upload_bytes() const override;
+  bool describe(Work& work) const override;
 
  private:
   std::shared_ptr<Account> account_;
@@ -36,6 +37,7 @@ struct UploadInPlace final : Command {
   const void* from;
   void run(Executor& executor) const override;
   CommandPtr trace(const CommandPtr&) const override;
+  bool describe(Work& work) const override;
 };
 
 // A read under way.
@@ -57,6 +59,7 @@ struct Download final : Command {
   const void* from;
   void run(Executor& executor) const override;
   CommandPtr trace(const CommandPtr&) const override;
+  bool describe(Work& work) const override;
 
  private:
   mutable std::shared_ptr<Reading> reading_;

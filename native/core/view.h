@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__CUDACC__)
 #define DIFFUSION_HD __host__ __device__ __forceinline__
@@ -56,6 +57,19 @@ struct OptOut : View {};
 struct OptInOut : View {};
 struct State : View {};  // updated in place, and still sound with its old contents when the operation is not run
 struct OptState : View {};
+
+template <class T, class... Kinds>
+inline constexpr bool kIsOneOf = (std::is_same_v<T, Kinds> || ...);
+template <class T>
+inline constexpr bool kReads = kIsOneOf<T, In, OptIn, InOut, OptInOut, State, OptState>;
+template <class T>
+inline constexpr bool kWrites = kIsOneOf<T, Out, OptOut, InOut, OptInOut>;
+template <class T>
+inline constexpr bool kUpdates = kIsOneOf<T, InOut, OptInOut>;
+template <class T>
+inline constexpr bool kIsState = kIsOneOf<T, State, OptState>;
+template <class T>
+inline constexpr bool kOptional = kIsOneOf<T, OptIn, OptOut, OptInOut, OptState>;
 
 // Where an operation's random numbers come from (random.h has the definition). `state` is an i32 tensor of one to four
 // elements {seed low, seed high, step, first sample}: its seed replaces, its step and first sample are added.

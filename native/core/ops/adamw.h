@@ -38,6 +38,7 @@ struct AdamW {
   static constexpr auto fields =
       std::tuple{&AdamW::value, &AdamW::grad,  &AdamW::m,     &AdamW::v,     &AdamW::ema, &AdamW::copy,
                  &AdamW::norm,  &AdamW::hyper, &AdamW::beta1, &AdamW::beta2, &AdamW::eps, &AdamW::weight_decay};
+  int64_t untouched() const { return copy ? copy.bytes() : 0; }  // written, and never read
   void check() const {
     require_f32<AdamW>(value, grad, m, v, ema, norm, hyper);
     require_dtype<AdamW>(copy, DType::bf16, "copy");

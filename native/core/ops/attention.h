@@ -9,6 +9,11 @@
 
 namespace diffusion {
 
+// Of one product of an [L, D] tensor with another, for all heads of all samples.
+inline double attention_product_flops(const View& q) {
+  return 2.0 * static_cast<double>(q.size()) * static_cast<double>(q.shape[1]);
+}
+
 struct Attention {
   static constexpr const char* name = "attention";
   In q, k, v;
@@ -18,6 +23,7 @@ struct Attention {
   static constexpr auto fields = std::tuple{&Attention::q,   &Attention::k,     &Attention::v,    &Attention::y,
                                             &Attention::lse, &Attention::heads, &Attention::scale};
 
+  double flops() const { return 2 * attention_product_flops(q); }  // q·k, p·v
   void check() const {
     require<Attention>(q.rank == 3 && same_shape(q, k) && same_shape(q, v) && same_shape(q, y),
                        "q, k, v and y must be [N, L, C] alike");
@@ -39,6 +45,7 @@ struct AttentionBackward {
                  &AttentionBackward::y,  &AttentionBackward::lse,   &AttentionBackward::dq,   &AttentionBackward::dk,
                  &AttentionBackward::dv, &AttentionBackward::heads, &AttentionBackward::scale};
 
+  double flops() const { return 5 * attention_product_flops(q); }  // q·k again, dy·v, dq, dk, dv
   void check() const {
     require<AttentionBackward>(q.rank == 3 && same_shape(q, k) && same_shape(q, v) && same_shape(q, y) &&
                                    same_shape(q, dy) && same_shape(q, dq) && same_shape(q, dk) && same_shape(q, dv),

@@ -46,6 +46,12 @@ bool has_bf16(const Op& op) {
   return std::apply([&](auto... members) { return (holds(op.*members) || ...); }, Op::fields);
 }
 
+// Bytes of a table, looked up by its first axis, that this many lookups do not reach.
+inline int64_t untouched_rows(const View& table, int64_t lookups) {
+  const int64_t rows = table.shape[0];
+  return lookups < rows ? table.bytes() / rows * (rows - lookups) : 0;
+}
+
 inline bool same_shape(const View& a, const View& b) {
   if (a.rank != b.rank) return false;
   for (int i = 0; i < a.rank; ++i)

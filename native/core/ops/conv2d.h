@@ -23,6 +23,9 @@ inline constexpr int64_t kSumPixels = 64;
 
 struct Conv2dGeometry {
   int64_t n, h, w, c1, c2, oh, ow, k, r, s;  // h, w: as the filter sees them, after enlarging
+
+  // Of the convolution, and of each of its gradients.
+  double flops() const { return 2.0 * static_cast<double>(n * oh * ow) * static_cast<double>(r * s * (c1 + c2) * k); }
 };
 
 template <class Op>
@@ -60,6 +63,7 @@ struct Conv2d {
                  &Conv2d::pad_left, &Conv2d::pad_bottom, &Conv2d::pad_right, &Conv2d::upsample};
 
   Conv2dGeometry geometry() const { return conv2d_geometry(*this, x, x2, weight, y); }
+  double flops() const { return geometry().flops(); }
   void check() const {
     const Conv2dGeometry g = geometry();
     require_one_float<Conv2d>(x, x2, weight, residual);
@@ -89,6 +93,7 @@ struct Conv2dBackwardData {
                  &Conv2dBackwardData::upsample};
 
   Conv2dGeometry geometry() const { return conv2d_geometry(*this, dx, dx2, weight, dy); }
+  double flops() const { return geometry().flops(); }
   void check() const {
     geometry();
     require_one_float<Conv2dBackwardData>(dy, weight, dx, dx2);
@@ -112,6 +117,7 @@ struct Conv2dBackwardWeights {
       &Conv2dBackwardWeights::pad_right, &Conv2dBackwardWeights::upsample, &Conv2dBackwardWeights::accumulate};
 
   Conv2dGeometry geometry() const { return conv2d_geometry(*this, x, x2, dweight, dy); }
+  double flops() const { return geometry().flops(); }
   void check() const {
     const Conv2dGeometry g = geometry();
     require_one_float<Conv2dBackwardWeights>(x, x2, dy);

@@ -33,6 +33,7 @@ struct Embedding {
   OptIn addend;
   Out y;
   static constexpr auto fields = std::tuple{&Embedding::ids, &Embedding::table, &Embedding::addend, &Embedding::y};
+  int64_t untouched() const { return untouched_rows(table, ids.size()); }
   void check() const {
     require_f32<Embedding>(table, addend, y);
     require_dtype<Embedding>(ids, DType::i32, "ids");
@@ -49,6 +50,7 @@ struct EmbeddingBackward {
   bool accumulate;
   static constexpr auto fields = std::tuple{&EmbeddingBackward::ids, &EmbeddingBackward::dy, &EmbeddingBackward::dtable,
                                             &EmbeddingBackward::accumulate};
+  int64_t untouched() const { return accumulate ? 2 * untouched_rows(dtable, ids.size()) : 0; }
   void check() const {
     require_f32<EmbeddingBackward>(dy, dtable);
     require_dtype<EmbeddingBackward>(ids, DType::i32, "ids");

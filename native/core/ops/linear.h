@@ -15,6 +15,11 @@ void check_linear(const View& x, const View& weight, const View& bias, const Vie
   require<Op>(has_size(bias, weight.shape[1]), "bias does not match the weight");
 }
 
+// Of the map, and of each of its gradients.
+inline double linear_flops(const View& x, const View& weight) {
+  return 2.0 * static_cast<double>(x.rows()) * static_cast<double>(weight.size());
+}
+
 struct Linear {
   static constexpr const char* name = "linear";
   In x, weight;
@@ -22,6 +27,7 @@ struct Linear {
   Out y;
   static constexpr auto fields = std::tuple{&Linear::x, &Linear::weight, &Linear::bias, &Linear::residual, &Linear::y};
 
+  double flops() const { return linear_flops(x, weight); }
   void check() const {
     require_one_float<Linear>(x, weight, residual, y);
     require_f32<Linear>(bias);
@@ -37,6 +43,7 @@ struct LinearBackwardData {
   static constexpr auto fields =
       std::tuple{&LinearBackwardData::dy, &LinearBackwardData::weight, &LinearBackwardData::dx};
 
+  double flops() const { return linear_flops(dx, weight); }
   void check() const {
     require_one_float<LinearBackwardData>(dy, weight, dx);
     check_linear<LinearBackwardData>(dx, weight, View{}, dy);
@@ -53,6 +60,7 @@ struct LinearBackwardWeights {
       std::tuple{&LinearBackwardWeights::x, &LinearBackwardWeights::dy, &LinearBackwardWeights::dweight,
                  &LinearBackwardWeights::dbias, &LinearBackwardWeights::accumulate};
 
+  double flops() const { return linear_flops(x, dweight); }
   void check() const {
     require_one_float<LinearBackwardWeights>(x, dy);
     require_f32<LinearBackwardWeights>(dweight, dbias);

@@ -32,6 +32,18 @@ void check_linear_group(const View& x, const View& values, const View& groups, c
   require<Op>(groups.rank == 2 && groups.shape[1] == 3, "groups must be [B, 3]");
 }
 
+// Of all maps, and of each of their gradients.     x [N, C], y [N·ΣK]
+inline double linear_group_flops(const View& x, const View& y) {
+  return 2.0 * static_cast<double>(x.shape[1]) * static_cast<double>(y.size());
+}
+
+// Bytes of `values` in which no weight and no bias lies; the maps of a group do not share any.
+inline int64_t untouched_values(const View& x, const View& values, const View& y, bool with_biases) {
+  const int64_t columns = y.size() / x.shape[0], inputs = x.shape[1] + (with_biases ? 1 : 0);
+  const int64_t used = columns * inputs * static_cast<int64_t>(sizeof(float));
+  return used < values.bytes() ? values.bytes() - used : 0;
+}
+
 struct LinearGroup {
   static constexpr const char* name = "linearGroup";
   In x, values, groups;
@@ -39,6 +51,8 @@ struct LinearGroup {
   static constexpr auto fields =
       std::tuple{&LinearGroup::x, &LinearGroup::values, &LinearGroup::groups, &LinearGroup::y};
 
+  double flops() const { return linear_group_flops(x, y); }
+  int64_t untouched() const { return untouched_values(x, values, y, true); }
   void check() const { check_linear_group<LinearGroup>(x, values, groups, y); }
 };
 
@@ -50,6 +64,8 @@ struct LinearGroupBackwardData {
   static constexpr auto fields = std::tuple{&LinearGroupBackwardData::dy, &LinearGroupBackwardData::values,
                                             &LinearGroupBackwardData::groups, &LinearGroupBackwardData::dx};
 
+  double flops() const { return linear_group_flops(dx, dy); }
+  int64_t untouched() const { return untouched_values(dx, values, dy, false); }
   void check() const { check_linear_group<LinearGroupBackwardData>(dx, values, groups, dy); }
 };
 
@@ -64,6 +80,8 @@ struct LinearGroupBackwardWeights {
       std::tuple{&LinearGroupBackwardWeights::x, &LinearGroupBackwardWeights::dy, &LinearGroupBackwardWeights::groups,
                  &LinearGroupBackwardWeights::dvalues, &LinearGroupBackwardWeights::accumulate};
 
+  double flops() const { return linear_group_flops(x, dy); }
+  int64_t untouched() const { return (accumulate ? 2 : 1) * untouched_values(x, dvalues, dy, true); }
   void check() const { check_linear_group<LinearGroupBackwardWeights>(x, dvalues, groups, dy); }
 };
 

@@ -15,6 +15,16 @@ struct Pad {
   int32_t o0, o1, o2, o3, o4, o5;
   static constexpr auto fields =
       std::tuple{&Pad::x, &Pad::y, &Pad::value, &Pad::o0, &Pad::o1, &Pad::o2, &Pad::o3, &Pad::o4, &Pad::o5};
+  int64_t untouched() const {  // what is cropped
+    const int64_t offset[kMaxRank] = {o0, o1, o2, o3, o4, o5};
+    int64_t read = static_cast<int64_t>(bytes_of(x.dtype));
+    for (int axis = 0; axis < x.rank; ++axis) {
+      const int64_t begin = offset[kMaxRank - x.rank + axis], end = begin + y.shape[axis];
+      const int64_t first = begin > 0 ? begin : 0, last = end < x.shape[axis] ? end : x.shape[axis];
+      read *= last > first ? last - first : 0;
+    }
+    return x.bytes() - read;
+  }
   void check() const {
     require<Pad>(x.rank >= 1 && x.rank == y.rank && x.dtype == y.dtype, "x and y must have one rank and element type");
   }
@@ -28,6 +38,7 @@ struct Place {
   int32_t o0, o1, o2, o3, o4, o5;
   static constexpr auto fields =
       std::tuple{&Place::x, &Place::y, &Place::o0, &Place::o1, &Place::o2, &Place::o3, &Place::o4, &Place::o5};
+  int64_t untouched() const { return 2 * y.bytes() - x.bytes(); }  // only the box is written, and nothing of y read
   void check() const {
     require<Place>(x.rank >= 1 && x.rank == y.rank && x.dtype == y.dtype,
                    "x and y must have one rank and element type");

@@ -55,6 +55,7 @@ struct Noising {
   static constexpr auto fields = std::tuple{
       &Noising::x0,     &Noising::t,      &Noising::table,       &Noising::noise, &Noising::xt, &Noising::noise_out,
       &Noising::target, &Noising::x0_out, &Noising::target_kind, &Noising::flip,  &Noising::rng};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     require_f32<Noising>(table, noise, xt, noise_out, target, x0_out);
     require<Noising>(x0.dtype == DType::f32 || x0.dtype == DType::u8, "x0 must hold f32 or u8");
@@ -76,6 +77,7 @@ struct Blend {
   In t, table;
   Out y;
   static constexpr auto fields = std::tuple{&Blend::x, &Blend::z, &Blend::t, &Blend::table, &Blend::y};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     require_f32<Blend>(x, z, table, y);
     require_dtype<Blend>(t, DType::i32, "t");
@@ -90,6 +92,7 @@ struct Gather {
   In table, t;
   Out y;
   static constexpr auto fields = std::tuple{&Gather::table, &Gather::t, &Gather::y};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     require_dtype<Gather>(t, DType::i32, "t");
     require<Gather>(table.dtype == y.dtype && (table.dtype == DType::f32 || table.dtype == DType::i32),

@@ -35,6 +35,7 @@ struct ReverseStep {
                                             &ReverseStep::table,    &ReverseStep::bound,         &ReverseStep::noise,
                                             &ReverseStep::sample,   &ReverseStep::pred_x0,       &ReverseStep::clip,
                                             &ReverseStep::guidance, &ReverseStep::variance,      &ReverseStep::rng};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     require_f32<ReverseStep>(output, unconditional, x, x0_1, x0_2, table, bound, noise, sample, pred_x0);
     require_dtype<ReverseStep>(t, DType::i32, "t");

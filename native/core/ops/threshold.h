@@ -18,6 +18,7 @@ struct Threshold {
   static constexpr auto fields =
       std::tuple{&Threshold::output, &Threshold::unconditional, &Threshold::x,     &Threshold::t,  &Threshold::table,
                  &Threshold::bound,  &Threshold::guidance,      &Threshold::ratio, &Threshold::max};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     require_f32<Threshold>(output, unconditional, x, table, bound);
     require_dtype<Threshold>(t, DType::i32, "t");

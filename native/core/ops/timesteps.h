@@ -43,6 +43,7 @@ struct RecordLosses {
   State history, counts;
   static constexpr auto fields =
       std::tuple{&RecordLosses::t, &RecordLosses::losses, &RecordLosses::history, &RecordLosses::counts};
+  int64_t untouched() const { return 2 * (untouched_rows(history, t.size()) + untouched_rows(counts, t.size())); }
   void check() const {
     require_f32<RecordLosses>(losses, history);
     require_dtype<RecordLosses>(t, DType::i32, "t");

@@ -17,6 +17,7 @@ struct ModelVariance {
   static constexpr auto fields =
       std::tuple{&ModelVariance::output,       &ModelVariance::t,   &ModelVariance::table, &ModelVariance::variance,
                  &ModelVariance::log_variance, &ModelVariance::kind};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     require_f32<ModelVariance>(output, table, variance, log_variance);
     require_dtype<ModelVariance>(t, DType::i32, "t");
@@ -45,6 +46,7 @@ struct VariationalBound {
       &VariationalBound::output, &VariationalBound::x0,    &VariationalBound::xt,      &VariationalBound::t,
       &VariationalBound::table,  &VariationalBound::noise, &VariationalBound::vb,      &VariationalBound::x_start_mse,
       &VariationalBound::mse,    &VariationalBound::clip,  &VariationalBound::variance};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     require_f32<VariationalBound>(output, x0, xt, table, noise, vb, x_start_mse, mse);
     require_dtype<VariationalBound>(t, DType::i32, "t");
@@ -73,6 +75,7 @@ struct VariationalBoundBackward {
       &VariationalBoundBackward::t,           &VariationalBoundBackward::table, &VariationalBoundBackward::grad_vb,
       &VariationalBoundBackward::grad_output, &VariationalBoundBackward::clip,  &VariationalBoundBackward::variance,
       &VariationalBoundBackward::detach_mean};
+  int64_t untouched() const { return untouched_rows(table, t.size()); }
   void check() const {
     using Op = VariationalBoundBackward;
     require_f32<Op>(output, x0, xt, table, grad_vb, grad_output);
