@@ -5,12 +5,12 @@ import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import type { UNet } from '../../lib/nn/unet.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
-import { entryOf, upload } from '../diffusion/process.js';
+import { upload } from '../diffusion/process.js';
 import { loadCase, referenceModel } from '../nn/unetGolden.js';
 import { maxAbs } from '../support/compare.js';
 import { conform } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
-import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+import { entryOf, type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
 import { withSharedGolden } from '../support/shared.js';
 
 interface EndToEndCase {

@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest';
 import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
-import { comparison, entryOf, optionsOf, type ProcessCase, scheduleOf, upload } from '../diffusion/process.js';
+import { comparison, optionsOf, type ProcessCase, scheduleOf, upload } from '../diffusion/process.js';
 import { eachDevice } from '../support/devices.js';
-import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
+import { entryOf, type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';
 import { type TinyModelParameters, tinyModel } from '../support/tinyModel.js';
 
 interface LoopCase extends ProcessCase {
