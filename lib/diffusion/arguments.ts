@@ -10,7 +10,7 @@ import { Tensor } from '../tensor.js';
 /** One 0-based step of the schedule for each sample; a Tensor is i32 [N]. */
 export type Timesteps = Int32Array | readonly number[] | Tensor;
 
-/** Class labels, one for each sample; a Tensor is i32 [N]. */
+/** Class labels, one for each sample, -1 for no class; a Tensor is i32 [N]. */
 export type Labels = Int32Array | readonly number[] | Tensor;
 
 /** Where noise comes from: given, or drawn as a function of (seed, stream, first sample + index in the batch, step, element). */
@@ -58,15 +58,22 @@ export function tensorLike(like: Tensor, operation: string, argument: string, va
  * a tensor when the operation runs.
  */
 export function timestepsOf(device: Device, operation: string, t: Timesteps, batch: number, T: number): Tensor {
-  return integersOf(device, operation, 't', t, batch, T - 1);
+  return integersOf(device, operation, 't', t, batch, [0, T - 1]);
 }
 
-/** Labels as a new i32 handle [batch] that the caller disposes. */
+/** Labels as a new i32 handle [batch] that the caller disposes; numbers are -1, no class, or more. */
 export function labelsOf(device: Device, operation: string, labels: Labels, batch: number): Tensor {
-  return integersOf(device, operation, 'labels', labels, batch, 2 ** 31 - 1);
+  return integersOf(device, operation, 'labels', labels, batch, [-1, 2 ** 31 - 1]);
 }
 
-function integersOf(device: Device, operation: string, argument: string, values: unknown, batch: number, last: number): Tensor {
+function integersOf(
+  device: Device,
+  operation: string,
+  argument: string,
+  values: unknown,
+  batch: number,
+  [first, last]: readonly [number, number],
+): Tensor {
   if (values instanceof Tensor) {
     const tensor = tensorOn(device, operation, argument, values, 'i32');
     expectShape(operation, argument, tensor, [batch]);
@@ -78,10 +85,10 @@ function integersOf(device: Device, operation: string, argument: string, values:
     );
   if (values.length !== batch)
     throw new ShapeError(`${operation}: ${argument} must hold one value for each of ${batch} samples, got ${values.length}`);
-  const wrong = values.findIndex((value) => !Number.isInteger(value) || value < 0 || value > last);
+  const wrong = values.findIndex((value) => !Number.isInteger(value) || value < first || value > last);
   if (wrong >= 0)
     throw new OptionError(
-      `${operation}: ${argument}[${wrong}] must be an integer between 0 and ${last}, got ${show(values[wrong])}`,
+      `${operation}: ${argument}[${wrong}] must be an integer between ${first} and ${last}, got ${show(values[wrong])}`,
     );
   return device.tensor(Int32Array.from(values), [batch]);
 }

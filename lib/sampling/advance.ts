@@ -23,7 +23,8 @@ export interface StepInputs {
   inputTable: Tensor | null;
   churnTable: Tensor | null;
   predictionTable: Tensor | null;
-  /** `table` for an x_0 in place of the output. */
+  /** With `denoisedFn`: what gives x_0, and `table` for it in place of the output. */
+  outputTable: Tensor | null;
   denoisedTable: Tensor | null;
 }
 
@@ -83,14 +84,16 @@ function earlier({ device, plan }: StepInputs, newest: Tensor, history: readonly
 }
 
 /** The same with what `denoisedFn` makes of x_0 in place of the output, and rows for that. */
-function denoised({ device, denoisedFn, denoisedTable, plan }: StepInputs, given: ReverseInputs): ReverseInputs {
-  if (!denoisedFn || !denoisedTable) return given;
+function denoised({ device, denoisedFn, outputTable, denoisedTable, plan }: StepInputs, given: ReverseInputs): ReverseInputs {
+  if (!denoisedFn || !outputTable || !denoisedTable) return given;
   const { xt, output } = given;
-  const [sample, predXStart] = [device.empty(xt.shape, 'f32'), device.empty(xt.shape, 'f32')];
-  enqueueReverseStep(given, { sample, predXStart });
+  const [taken, predXStart] = [device.empty(xt.shape, 'f32'), device.empty(xt.shape, 'f32')];
+  enqueueReverseStep({ ...given, table: outputTable }, { sample: taken, predXStart });
   const made = noGrad(() => denoisedFn(predXStart));
   const start = tensorLike(xt, 'Sampler', "what 'denoisedFn' returns", made);
   const joined =
     plan.variance === 'fixed' ? start : joinVariance({ output: start, prediction: 'sample', bound: null, clip: 0 }, output);
-  return { ...given, output: joined, unconditional: null, guidance: 1, table: denoisedTable };
+  // Steps that take the output itself use no x_0 of earlier ones.
+  const earlier = plan.history === 0 ? { predXStart1: taken } : {};
+  return { ...given, ...earlier, output: joined, unconditional: null, guidance: 1, table: denoisedTable };
 }

@@ -59,7 +59,10 @@ export function planSampler(process: Process, options: CheckedOptions): SamplerP
 const defaultSpacing = (method: SamplerMethod) => (method === 'ddpm' || method === 'ddim' ? 'article' : 'linspace');
 
 const solutions: Record<SamplerMethod, (task: Task) => Solution> = {
-  ddpm: (task) => ddpm({ ...processSteps(task), variance: task.variance, quiet: 'last' }),
+  ddpm(task) {
+    const { variance, prediction } = task;
+    return ddpm({ ...processSteps(task), variance, quiet: 'last', outright: prediction === 'previous' });
+  },
 
   ddim(task) {
     const steps = processSteps(task);

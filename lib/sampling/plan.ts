@@ -18,7 +18,9 @@ export interface SamplerPlan extends Bounds {
   readonly modelTimesteps: Int32Array | Float32Array;
   /** Rows of `reverseStep`, one an evaluation. */
   readonly table: Float64Array;
-  /** The same for an x_0 in place of the model's output. */
+  /** Where x_0 is changed before the step: rows that give it, and for the next x what the step takes of the output itself. */
+  readonly outputs: Float64Array;
+  /** The rows after those: x_0 stands in place of the output, and what was taken of the output in place of an earlier x_0. */
   readonly denoised: Float64Array;
   /** Rows (factor, 0) of x for the model; null: x itself. */
   readonly inputs: Float64Array | null;
@@ -76,9 +78,13 @@ export function planOf(solution: Solution, context: PlanContext): SamplerPlan {
     inputs: inputScales ? pairs(inputScales, (scale) => [scale, 0]) : null,
     churn: churn ? { rows: pairs(churn.factors, (factor) => [1, factor]), before: churn.before } : null,
     predictions: predictions ? packRows(owner, predictions) : null,
+    outputs: packRows(
+      owner,
+      rows.map(({ px, pm, g = 0 }) => ({ px, pm, g })),
+    ),
     denoised: packRows(
       owner,
-      rows.map((row) => ({ ...row, px: 0, pm: 1 })),
+      rows.map((row) => ({ ...row, px: 0, pm: 1, ...(row.g && { g: 0, c: 1 }) })),
     ),
     history: solution.history ?? 0,
     initialScale: solution.initialScale ?? 1,

@@ -183,6 +183,7 @@ export class Sampler {
       inputTable: table('inputs', 2, plan.inputs),
       churnTable: table('churn', 2, plan.churn?.rows),
       predictionTable: table('predictions', rowColumns, plan.predictions),
+      outputTable: table('outputs', rowColumns, denoisedFn && plan.outputs),
       denoisedTable: table('denoised', rowColumns, denoisedFn && plan.denoised),
     };
   }

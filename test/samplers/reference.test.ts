@@ -3,6 +3,7 @@ import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import { openDevice } from '../../lib/openDevice.js';
+import { scale } from '../../lib/ops/index.js';
 import { streams } from '../../lib/random.js';
 import type { SamplerOptions } from '../../lib/sampling/options.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
@@ -30,10 +31,13 @@ interface Process {
   prediction: 'epsilon' | 'sample' | 'v';
   variance: 'fixedSmall' | 'fixedLarge';
   clip: boolean;
+  /** Whether x_0 is changed to 0.8·x_0 + 0.1. */
+  denoised?: boolean;
 }
 
 /** The samplers written out in float64: Ho et al. 2020, equations 6 and 7; Song et al. 2021, equations 12 and 16. */
-async function reference(kept: number[], { prediction, variance, clip }: Process, { method, eta = 0 }: SamplerOptions) {
+async function reference(kept: number[], process: Process, { method, eta = 0, useClippedModelOutput = true }: SamplerOptions) {
+  const { prediction, variance, clip, denoised } = process;
   let x = await draws(streams.initialSample, 0);
   const alphaBarOf = (i: number) => (i < 0 ? 1 : (schedule.alphasCumprod[kept[i] as number] as number));
   for (let i = kept.length - 1, k = 0; i >= 0; i--, k++) {
@@ -47,10 +51,12 @@ async function reference(kept: number[], { prediction, variance, clip }: Process
       let x0 = output;
       if (prediction === 'epsilon') x0 = (value - Math.sqrt(1 - alphaBar) * output) / Math.sqrt(alphaBar);
       if (prediction === 'v') x0 = Math.sqrt(alphaBar) * value - Math.sqrt(1 - alphaBar) * output;
+      const said = x0;
+      if (denoised) x0 = 0.8 * x0 + 0.1;
       if (clip) x0 = Math.min(1, Math.max(-1, x0));
       const z = noise[at] as number;
       if (method === 'ddim') {
-        const epsilon = (value - Math.sqrt(alphaBar) * x0) / Math.sqrt(1 - alphaBar);
+        const epsilon = (value - Math.sqrt(alphaBar) * (useClippedModelOutput ? x0 : said)) / Math.sqrt(1 - alphaBar);
         const sigma = eta * Math.sqrt(posterior);
         return Math.sqrt(before) * x0 + Math.sqrt(1 - before - sigma ** 2) * epsilon + sigma * z;
       }
@@ -73,13 +79,22 @@ const cases: [SamplerOptions, Process, number[]][] = [
   [{ method: 'ddim', steps: 7, eta: 1, spacing: 'leading' }, { ...small, prediction: 'v' }, [0, 8, 16, 24, 32, 40, 48]],
   [{ method: 'ddim', steps: 7, spacing: 'linspace' }, small, [0, 10, 20, 30, 39, 49, 59]],
   [{ method: 'ddim', steps: 7, spacing: 'trailing' }, small, [8, 16, 25, 33, 42, 50, 59]],
+  [{ method: 'ddpm', steps: 9 }, { ...small, denoised: true }, article],
+  [{ method: 'ddim', steps: 9, eta: 0.6 }, { ...small, denoised: true }, article],
+  [{ method: 'ddim', steps: 9, useClippedModelOutput: false }, small, article],
+  [{ method: 'ddim', steps: 9, eta: 0.6, useClippedModelOutput: false }, { ...small, denoised: true }, article],
+  [{ method: 'ddim', steps: 9, useClippedModelOutput: false }, { ...small, prediction: 'v', denoised: true }, article],
+  [{ method: 'ddim', steps: 9, useClippedModelOutput: false }, { ...small, prediction: 'sample', denoised: true }, article],
   [{ method: 'ddim', steps: 1 }, { ...small, prediction: 'sample' }, [0]],
 ];
 
 describe('samplers written out in float64', () => {
   test.each(cases)('%o of %o', async (options, process, kept) => {
-    const { prediction, variance, clip } = process;
-    const diffusion = new GaussianDiffusion(device, schedule, { prediction, variance, clipDenoised: clip });
+    const { prediction, variance, clip, denoised } = process;
+    const diffusion = new GaussianDiffusion(device, schedule, {
+      ...{ prediction, variance, clipDenoised: clip },
+      ...(denoised && { denoisedFn: (start) => scale(start, 0.8, 0.1) }),
+    });
     const seen: number[][] = [];
     using sampler = new Sampler(diffusion, tinyModel(tinyParameters, seen), { ...options, shape: [5, 3, 2] });
     using images = await sampler.sample({ count: 3, seed });
