@@ -14,9 +14,10 @@ export interface Chart {
   subtitle: string;
   /** At even distances where `even`, with a label for each place; else to scale. */
   x: { name: string; even?: boolean; ticks?: (value: number) => string };
-  y: { name: string; log?: boolean };
+  /** Logarithmic where the values differ more than thirtyfold. */
+  y: { name: string };
   curves: { name: string; points: Point[] }[];
-  /** A horizontal line, and what it says. */
+  /** A horizontal line, and its name. */
   floor?: { name: string; value: number };
 }
 
@@ -32,7 +33,6 @@ export function chartSvg({ title, subtitle, x, y, curves, floor }: Chart): strin
     ...{ name, type: 'line' as const, symbolSize: 7, itemStyle: { color: colours[i] as string } },
     lineStyle: { color: colours[i] as string, width: 2 },
     data: points.map((point) => [at(point.x), point.y]),
-    ...(floor && i === 0 && { markLine: markLine(floor) }),
   }));
   const bars = curves.map(({ points }, i) => ({
     ...{ type: 'custom' as const, z: 3, silent: true },
@@ -43,13 +43,20 @@ export function chartSvg({ title, subtitle, x, y, curves, floor }: Chart): strin
       return bar(low, high, colours[i] as string);
     },
   }));
+  const level = floor && {
+    ...{ name: floor.name, type: 'line' as const, symbol: 'none', itemStyle: { color: '#777' } },
+    lineStyle: { color: '#777', width: 1, type: 'dashed' as const },
+    data: places.map((place) => [at(place), floor.value]),
+  };
+  const heights = [...curves.flatMap(({ points }) => points.map((point) => point.y)), ...(floor ? [floor.value] : [])];
+  const wide = Math.max(...heights) > 30 * Math.min(...heights);
   const axis = { nameLocation: 'middle' as const, nameTextStyle: { color: '#333' } };
   chart.setOption({
     animation: false,
     backgroundColor: '#fff',
     textStyle: { fontFamily: 'DejaVu Sans, Verdana, sans-serif' },
     title: { text: title, subtext: subtitle, left: 'center', textStyle: { fontSize: 15 }, subtextStyle: { color: '#555' } },
-    legend: { top: 56, itemGap: 24, data: curves.map(({ name }) => name) },
+    legend: { top: 56, itemGap: 24, data: [...curves, ...(floor ? [floor] : [])].map(({ name }) => name) },
     grid: { left: 70, right: 30, top: 90, bottom: 55 },
     xAxis: {
       ...axis,
@@ -57,19 +64,13 @@ export function chartSvg({ title, subtitle, x, y, curves, floor }: Chart): strin
       ...(x.even ? { type: 'category', data: places.map(String) } : { type: 'value', max: places.at(-1) }),
       ...(x.ticks && { axisLabel: { formatter: x.ticks } }),
     } as echarts.XAXisComponentOption,
-    yAxis: { ...axis, ...{ type: y.log ? 'log' : 'value', name: y.name, nameGap: 45 } } as echarts.YAXisComponentOption,
-    series: [...lines, ...bars] as echarts.SeriesOption[],
+    yAxis: { ...axis, ...{ type: wide ? 'log' : 'value', name: y.name, nameGap: 45 } } as echarts.YAXisComponentOption,
+    series: [...lines, ...(level ? [level] : []), ...bars] as echarts.SeriesOption[],
   });
   const svg = chart.renderToSVGString();
   chart.dispose();
   return svg;
 }
-
-const markLine = ({ name, value }: { name: string; value: number }) => ({
-  ...{ silent: true, symbol: 'none', lineStyle: { color: '#666', type: 'dashed' as const } },
-  label: { formatter: name, position: 'insideEndTop' as const, color: '#666' },
-  data: [{ yAxis: value }],
-});
 
 /** A vertical line with a short one across each end. */
 function bar([x, low]: number[], [, high]: number[], stroke: string) {

@@ -13,7 +13,8 @@ export function momentsOf(rows: Float32Array, d: number, keep: (row: number) => 
   const products = Matrix.zeros(d, d);
   const kept: number[] = [];
   for (let row = 0; row < rows.length / d; row++) if (keep(row)) kept.push(row);
-  for (const row of kept) for (let i = 0; i < d; i++) mean[i] = (mean[i] as number) + (rows[row * d + i] as number) / kept.length;
+  for (const row of kept) for (let i = 0; i < d; i++) mean[i] = (mean[i] as number) + (rows[row * d + i] as number);
+  for (let i = 0; i < d; i++) mean[i] = (mean[i] as number) / kept.length;
   const centred = new Float64Array(d);
   for (const row of kept) {
     for (let i = 0; i < d; i++) centred[i] = (rows[row * d + i] as number) - (mean[i] as number);

@@ -3,9 +3,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Device, GaussianDiffusion } from 'diffusion-native';
 import { blocksSvg, type Chart, chartSvg, gridPng, pngOf } from './chart.js';
+import { type Curve, mainMeasure } from './claims.js';
 import { unit } from './classifier.js';
 import type { FigureData } from './data.js';
-import { type Curve, mainMeasure } from './experiments.js';
 import type { Quality } from './quality.js';
 import type { Settings } from './settings.js';
 import { scheduleOf } from './train.js';
@@ -19,6 +19,9 @@ async function save(folder: string, name: string, svg: string): Promise<string[]
   await writeFile(join(folder, `${name}.png`), await pngOf(svg));
   return [`${name}.svg`, `${name}.png`];
 }
+
+/** [-1, 1] → 0 … 15: noise does not compress, and finer levels would not show in it. */
+const level = (value: number) => Math.min(15, Math.max(0, Math.round((value + 1) * 7.5)));
 
 /** Rows are images, columns equally spaced steps; the noise of an image is the same in all of them. */
 export async function saveStrips(folder: string, device: Device, { shown }: FigureData, { T }: Settings): Promise<string[]> {
@@ -36,10 +39,7 @@ export async function saveStrips(folder: string, device: Device, { shown }: Figu
       const values = (await xt.read()) as Float32Array;
       for (let row = 0; row < rows; row++)
         for (let i = 0; i < pixels; i++)
-          images[(row * columns + column) * pixels + i] = Math.min(
-            255,
-            Math.max(0, Math.round(((values[row * pixels + i] as number) + 1) * 127.5)),
-          );
+          images[(row * columns + column) * pixels + i] = 17 * level(values[row * pixels + i] as number);
       xt.dispose();
       noise.dispose();
     }
@@ -77,7 +77,7 @@ export function saveSkipping(folder: string, curves: Curve[], floor: Quality, su
     title: 'Leaving out the first part of the reverse process',
     subtitle,
     x: { name: 'share of the reverse steps left out', ticks: (value) => `${Math.round(100 * value)} %` },
-    y: { name: axisOf(floor), log: true },
+    y: { name: axisOf(floor) },
     curves: curvesOf(curves),
     floor: { name: 'images not learned from', value: mainMeasure(floor).value },
   });
@@ -89,7 +89,7 @@ export function saveSteps(folder: string, curves: Curve[], floor: Quality, subti
     title: 'Fewer sampling steps',
     subtitle,
     x: { name: 'sampling steps', even: true },
-    y: { name: axisOf(floor), log: true },
+    y: { name: axisOf(floor) },
     curves: curvesOf(curves),
     floor: { name: 'images not learned from', value: mainMeasure(floor).value },
   });

@@ -38,11 +38,11 @@ export const full: Settings = {
   training: { steps: 6000, batchSize: 64, learningRate: 1e-3, warmupSteps: 200, emaDecay: 0.999, seed: 1 },
   classifier: { steps: 2000, batchSize: 128, learningRate: 2e-3, seed: 1 },
   T: 1000,
-  samples: 1000,
+  samples: 500,
   groups: 20,
   batchSize: 250,
   projections: 256,
-  skippedOf: 200,
+  skippedOf: 100,
   skipped: [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
   steps: [10, 25, 50, 100, 250, 1000],
 };
