@@ -13,10 +13,11 @@ export type SamplerMethod = 'ddpm' | 'ddim' | 'dpmSolver++' | 'euler' | 'eulerAn
 export interface SamplerOptions {
   /**
    * 'ddpm': the posterior's mean and its noise (Ho et al. 2020, arXiv 2006.11239, algorithm 2), with a learned variance where the
-   * process says so, and with the mean that a model of 'previous' puts out where no step is skipped. 'ddim': Song et al. 2021 (arXiv 2010.02502, equation 12). 'dpmSolver++': the multistep solver of Lu et al. 2022
-   * (arXiv 2211.01095). 'euler', 'heun': Karras et al. 2022 (arXiv 2206.00364, algorithm 2, of first and second order).
-   * 'eulerAncestral': Euler's method with as much noise added as removed, as k-diffusion. The last three work on x = x_0 + σ·ε: their
-   * `initial` and the `x` of their steps are in that scale, up to `initialScale`.
+   * process says so, and with the mean that a model of 'previous' puts out where no step is skipped. 'ddim': Song et al. 2021
+   * (arXiv 2010.02502, equation 12). 'dpmSolver++': the multistep solver of Lu et al. 2022 (arXiv 2211.01095). 'euler', 'heun':
+   * Karras et al. 2022 (arXiv 2206.00364, algorithm 2, of first and second order). 'eulerAncestral': Euler's method with as much
+   * noise added as removed, as k-diffusion. The last three work on x = x_0 + σ·ε: their `initial` and the `x` of their steps are
+   * in that scale, up to `initialScale`.
    */
   method?: SamplerMethod;
   /**

@@ -111,6 +111,7 @@ describe('a sample of a seed', () => {
     expect(await draw(sampler, { count: 5, seed: 1, labels: [1, 0, 1, 2, 0] })).not.toEqual(all);
     await expect(sampler.sample({ count: 2 })).rejects.toThrow(/'labels' is required.* 3 classes/);
     await expect(sampler.sample({ count: 2, labels: [0, 3] })).rejects.toThrow(/classes below 3, got 3/);
+    await expect(sampler.sample({ count: 2, labels: [0, -2] })).rejects.toThrow(/labels\[1\] must be an integer between -1/);
     await expect(sampler.sample({ count: 2, labels: [0] })).rejects.toMatchObject({ code: 'ERR_SHAPE' });
   });
 });

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import { UNet } from '../../lib/nn/unet.js';
+import { scale } from '../../lib/ops/index.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { maxAbs } from '../support/compare.js';
@@ -11,6 +12,43 @@ const size = 8 * 8 * 3;
 const labels = [1, 0, 2];
 
 eachDevice((id, open) => {
+  test('-1 in lists of labels is no class: in sampling, training and the bound', async () => {
+    const device = await open();
+    using diffusion = new GaussianDiffusion(device, NoiseSchedule.linear({ timesteps: 3, betaEnd: 0.2 }));
+    const seen: number[][] = [];
+    const model = (xt: Tensor, _t: Tensor, { labels }: { labels?: Tensor }) => {
+      void labels?.read().then((values) => seen.push([...values]));
+      return scale(xt, 0.5);
+    };
+    const given = [-1, 1];
+    const images = device.randn([2, 3, 5, 1], { seed: 1 });
+    using sampler = new Sampler(diffusion, model, { steps: 2, shape: [3, 5, 1] });
+    for (const labels of [given, Int32Array.from(given), device.tensor(Int32Array.from(given), [2])]) {
+      (await sampler.sample({ count: 2, seed: 1, labels })).dispose();
+      const { loss } = diffusion.trainingLosses(model, images, [0, 2], { labels, seed: 1 });
+      expect(loss.shape).toEqual([2]);
+      await diffusion.bitsPerDimension(model, images, { labels, seed: 1 });
+    }
+    await device.synchronize();
+    expect(seen).toEqual(Array.from({ length: 3 * (2 + 1 + 3) }, () => given));
+    expect(() => diffusion.trainingLosses(model, images, [0, 2], { labels: [-2, 0] })).toThrow(/labels\[0\].*between -1 and/);
+
+    const options = {
+      imageSize: [4, 2] as const,
+      baseChannels: 8,
+      channelMults: [1],
+      resBlocks: 1,
+      numClasses: 3,
+      zeroInit: false,
+    };
+    using network = new UNet(device, options);
+    using classes = new Sampler(diffusion, network, { steps: 2 });
+    const draw = async (labels: number[]) => (await (await classes.sample({ count: 2, seed: 1, labels })).read()) as Float32Array;
+    const [first, second] = [await draw(given), await draw([1, 1])];
+    expect(first.subarray(0, 24)).not.toEqual(second.subarray(0, 24));
+    expect(maxAbs(first.subarray(24), second.subarray(24))).toBeLessThan(1e-6);
+  });
+
   test('guidance: u + g·(c - u) from one evaluation of [x; x] with labels [labels; -1]', async () => {
     const device = await open();
     const diffusion = new GaussianDiffusion(device, NoiseSchedule.linear({ timesteps: 50 }));
