@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { OptionError } from '../errors.js';
 import { boolean, integer, number, parseOptions, positive } from '../options.js';
+import { cosine } from './cosine.js';
 
 /** Options of `NoiseSchedule.linear`: betas evenly spaced from `betaStart` to `betaEnd`. */
 export interface LinearScheduleOptions {
@@ -86,7 +87,7 @@ export const betaCurves = {
   cosine(options?: CosineScheduleOptions): BetaCurve {
     const checked = parseOptions('NoiseSchedule.cosine', cosineSchema, options);
     const { timesteps: T, s, maxBeta } = checked;
-    const alphaBar = (u: number) => Math.cos((((u + s) / (1 + s)) * Math.PI) / 2) ** 2;
+    const alphaBar = (u: number) => cosine((((u + s) / (1 + s)) * Math.PI) / 2) ** 2;
     return { betas: betasOfAlphaBar(T, alphaBar, maxBeta), options: checked };
   },
 
@@ -103,7 +104,13 @@ export const betaCurves = {
 
 /** β_t = min(1 - ᾱ((t+1)/T)/ᾱ(t/T), maxBeta) for t = 0 … T-1. */
 export function betasOfAlphaBar(T: number, alphaBar: (u: number) => number, maxBeta = 0.999): Float64Array {
-  return Float64Array.from({ length: T }, (_, t) => Math.min(1 - alphaBar((t + 1) / T) / alphaBar(t / T), maxBeta));
+  let before = alphaBar(0);
+  return Float64Array.from({ length: T }, (_, t) => {
+    const after = alphaBar((t + 1) / T);
+    const beta = Math.min(1 - after / before, maxBeta);
+    before = after;
+    return beta;
+  });
 }
 
 /**
