@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { interruptible } from '#lib/cli/interrupt.js';
 import { deviceOptions, integer, jsonOption, list } from '#lib/cli/values.js';
+import { addReportCommand } from './report/command.js';
 import type { SuiteName } from './result.js';
 import type { BenchArguments } from './run.js';
 
@@ -21,6 +22,7 @@ export function addBenchCommands(program: Command): void {
       await bench(given, signal);
     }),
   );
+  addReportCommand(program);
 }
 
 const options = () => [
