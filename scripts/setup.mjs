@@ -82,19 +82,33 @@ function checkNode() {
   }
 }
 
+const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
+
+/** Is this a system with apt-get, where it needs no password? */
+const canInstall = () => works('apt-get', '--version') && (asRoot.length === 0 || works('sudo', '-n', 'true'));
+
+/** The commands that install packages, as arguments of `spawn`. */
+const aptGet = (...packages) => [['update'], ['install', '-y', ...packages]].map((args) => [...asRoot, 'apt-get', ...args]);
+const noQuestions = { DEBIAN_FRONTEND: 'noninteractive' };
+
 /** Installs oneDNN's development package where that needs no password; otherwise says how. */
 function installOneDnn() {
-  const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-n'];
-  if (!works('apt-get', '--version') || (asRoot.length > 0 && !works('sudo', '-n', 'true'))) {
-    fail(`oneDNN, which the CPU backend needs, was not found. Install it with:\n  ${installLine}`);
-  }
+  if (!canInstall()) fail(`oneDNN, which the CPU backend needs, was not found. Install it with:\n  ${installLine}`);
   stage('installing libdnnl-dev (oneDNN) with apt-get', () => {
-    const aptGet = (...args) => {
-      const [command, ...rest] = [...asRoot, 'apt-get', ...args];
-      runQuietly(command, rest, { DEBIAN_FRONTEND: 'noninteractive' });
-    };
-    aptGet('update');
-    aptGet('install', '-y', 'libdnnl-dev');
+    for (const [command, ...args] of aptGet('libdnnl-dev')) runQuietly(command, args, noQuestions);
+  });
+}
+
+/** The browser that the tests look at reports with, where it can be installed; elsewhere those tests are skipped. */
+function installBrowser() {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
+  if (names.some((name) => works(name, '--version')) || !canInstall()) return;
+  stage('installing chromium, for tests, with apt-get', () => {
+    const env = { ...process.env, ...noQuestions };
+    const done = aptGet('--no-install-recommends', 'chromium', 'fonts-dejavu-core').every(
+      ([command, ...args]) => spawnSync(command, args, { env, stdio: 'ignore' }).status === 0,
+    );
+    if (!done) process.stdout.write('failed, and its tests will be skipped … ');
   });
 }
 
@@ -156,5 +170,8 @@ function buildTypeScript() {
 checkNode();
 if (!packagesAreInstalled()) stage('installing packages (npm ci)', () => runQuietly('npm', ['ci', '--no-audit', '--no-fund']));
 buildNative();
-if (process.argv.includes('--emulator')) buildEmulator();
+if (process.argv.includes('--emulator')) {
+  installBrowser();
+  buildEmulator();
+}
 buildTypeScript();

@@ -9,22 +9,22 @@ import { loadEcharts } from '../../bench/report/chart.js';
 import { page as write } from '../../bench/report/page.js';
 import { drawPictures, type Labelled } from '../../bench/report/pictures.js';
 import { resultWith } from '../support/benchResult.js';
-import { browserPath, startBrowser } from '../support/browser.js';
+import { findBrowser, startBrowser } from '../support/browser.js';
 
-const executable = browserPath();
+const command = findBrowser();
 let browser: Browser;
 let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'report-'));
-  if (executable) browser = await startBrowser(executable);
+  if (command) browser = await startBrowser(command);
 });
 afterAll(async () => {
   await browser?.close();
   await rm(folder, { recursive: true, force: true });
 });
 beforeEach((context) => {
-  if (!executable) context.skip('no chromium or google-chrome is installed');
+  if (!command) context.skip('no chromium or google-chrome is installed');
 });
 
 const one = async (): Promise<Labelled[]> => [{ label: 'result', result: await resultWith() }];
