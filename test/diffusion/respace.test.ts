@@ -32,7 +32,7 @@ test.each(loadGoldenJson<{ cases: RespacedCase[] }>('schedules/respaced.json').c
     expect(Array.from(respaced.timesteps)).toEqual(item.timestep_map);
     expect(respaced.originalTimesteps).toBe(item.T);
     const check = (name: string, ours: Float64Array, theirs: number[]) => {
-      const reference = { file: 'schedules/respaced', id: item.id, device: 'cpu' };
+      const reference = { file: 'schedules/respaced', id: item.id, device: 'host' };
       conform(reference, `${name}, max relative`, maxRelative(ours, theirs), 1e-10);
     };
     check('alphasCumprod', respaced.alphasCumprod, item.alphas_cumprod);
@@ -47,7 +47,7 @@ test.each(loadGoldenJson<{ cases: RespacedCase[] }>('schedules/respaced.json').c
 describe('space_timesteps of improved-diffusion', () => {
   type Case = { T: number; sections: string; timesteps?: number[]; error?: string };
   test.each(loadGoldenJson<{ cases: Case[] }>('schedules/space_timesteps.json').cases)('T = $T, $sections', (item) => {
-    const reference = { file: 'schedules/space_timesteps', id: caseId(item), device: 'cpu' };
+    const reference = { file: 'schedules/space_timesteps', id: caseId(item), device: 'host' };
     if (item.error) {
       expect(() => linear(item.T).respace(item.sections)).toThrow(OptionError);
       conform(reference, 'is refused', 0, 0);

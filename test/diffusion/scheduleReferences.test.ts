@@ -55,7 +55,7 @@ function checkAgainst(file: string, reference: Reference): void {
   expect(schedule.length).toBe(reference.T);
   const check = (name: string, values: Float64Array, expected: number[]) => {
     const picked = indices.map((t) => values[t] as number);
-    const one = { file: `schedules/${file}`, id: file, device: 'cpu' };
+    const one = { file: `schedules/${file}`, id: file, device: 'host' };
     conform(one, `${name}, max relative`, maxRelative(picked, expected), 1e-12);
   };
   check('alphasCumprod', schedule.alphasCumprod, reference.alphas_cumprod);
@@ -89,7 +89,7 @@ describe('against diffusers (float32)', () => {
     rescale_betas_zero_snr?: boolean;
   };
   const { cases } = loadGoldenJson<{ cases: Case[] }>(fullestPath('schedules/diffusers_0_20_2.json'));
-  const reference = (id: string): ReferenceCase => ({ file: 'schedules/diffusers_0_20_2', id, device: 'cpu' });
+  const reference = (id: string): ReferenceCase => ({ file: 'schedules/diffusers_0_20_2', id, device: 'host' });
 
   function make({
     num_train_timesteps: timesteps,
@@ -138,7 +138,7 @@ describe('against lucidrains', () => {
     const schedule = sigmoid
       ? NoiseSchedule.lucidrainsSigmoid({ timesteps, start, end, tau })
       : NoiseSchedule.cosine({ timesteps, s });
-    const reference = { file: 'schedules/lucidrains', id, device: 'cpu' };
+    const reference = { file: 'schedules/lucidrains', id, device: 'host' };
     // Near its end the sigmoid depends on σ(end/τ), which lucidrains rounds to float32.
     const tolerance = sigmoid ? 1e-3 : 1e-12;
     // PyTorch's cosine is off by a digit here and there, and with it 1 - β by 2^-52.

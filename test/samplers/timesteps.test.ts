@@ -27,7 +27,7 @@ afterAll(() => device.close());
 describe('set_timesteps of diffusers', () => {
   test.each(cases)('$cls: $N of $T, $spacing + $offset', (one) => {
     const { cls, T, N, spacing, offset, timesteps } = one;
-    const reference = { file: 'schedulers/timesteps', id: caseId(one), device: 'cpu' };
+    const reference = { file: 'schedulers/timesteps', id: caseId(one), device: 'host' };
     const config = { _class_name: cls, num_train_timesteps: T, timestep_spacing: spacing, steps_offset: offset };
     const make = (compatibility: 'diffusers' | 'corrected') => {
       using sampler = Sampler.fromDiffusers(config, device, (x) => x, { steps: N, compatibility });

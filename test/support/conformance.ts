@@ -8,7 +8,7 @@ const repository = join(__dirname, '..', '..');
 const variable = 'DIFFUSION_CONFORMANCE_RUN';
 const folderOf = (run: string) => join(repository, 'out', 'conformance', run);
 
-/** A case of the reference data: its description's path in the golden folder without `.json`, its id there, and who computed. */
+/** A case of the reference data: its description's path in the golden folder without `.json`, its id there, and who computed: a device, or 'host'. */
 export interface ReferenceCase {
   file: string;
   id: string;

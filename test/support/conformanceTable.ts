@@ -36,7 +36,8 @@ export function conformanceTable(lines: readonly ConformanceLine[], unseen: read
   const skipped = lines.filter(({ reason }) => reason !== undefined).length;
   const paragraphs = [
     '# Reference cases',
-    'Written by the tests (`npm run conformance`).',
+    'Written by the tests (`npm run conformance`): a line for each case and device, with the quantity nearest to its tolerance. Schedules and ' +
+      'lists of steps are computed on the host, whatever the device.',
     `${lines.length - skipped} lines compared, ${skipped} not, for the reason that they give.`,
     rows.map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n'),
     ...(unseen.length > 0 ? [`Not in the table: ${unseen.map(({ file, id }) => `${file} ${id}`).join('; ')}.`] : []),
