@@ -1,16 +1,8 @@
-import type { Program } from 'diffusion-native';
+import type { ProgramCommand } from 'diffusion-native';
 import type { Ceiling, Work } from './result.js';
 
 /** An operation of a recorded program, as it describes itself. */
-export interface Command {
-  dtype: string;
-  flops: number;
-  bytes: number;
-}
-
-/** What a program says of its operations; nothing where it says nothing. */
-export const commandsOf = (program: Program): readonly Command[] =>
-  (program as Program & { commands?: readonly Command[] }).commands ?? [];
+export type Command = Pick<ProgramCommand, 'dtype' | 'flops' | 'bytes'>;
 
 /** FLOPs and bytes of a program that holds the same `repeats` times. */
 export function workOf(commands: readonly Command[], repeats = 1): Work {

@@ -1,7 +1,7 @@
 // The blocks that the reference networks are made of, forwards alone and with their gradients.
 import { backward, type Device, mean, noGrad, openDevice, type Tensor } from 'diffusion-native';
 import { type BlockCase, blockCases, makeBlock } from '../blockCases.js';
-import { commandsOf, floorOf, workOf } from '../floor.js';
+import { floorOf, workOf } from '../floor.js';
 import { cifar10, imagenet64, type Network, tiny } from '../networks.js';
 import type { DTypeName, Measurement } from '../result.js';
 import { spread } from '../statistics.js';
@@ -58,11 +58,12 @@ async function measure(device: Device, one: Case, { quick, repetitions, ceilings
   const program = device.record(() => device.scope(() => void body()));
   const pace = { milliseconds: quick ? 5 : 20, batches: repetitions ?? (quick ? 5 : 11) };
   const seconds = await (await Timed.prepare(device, program, 1, pace)).measure(pace.batches);
-  const commands = commandsOf(program);
+  const { commands } = program;
   const about = `diffusion-native, ${device.info.isa ?? device.info.name}`;
   return {
     ...{ suite: 'blocks', name: nameOf(one), kind: `${block.kind} ${pass}`, network: network.name, dtype, batch, images: batch },
-    ...(commands.length > 0 && { work: workOf(commands), floor: floorOf(commands, ceilings) }),
+    work: workOf(commands),
+    floor: floorOf(commands, ceilings),
     sides: { ours: { about, seconds: spread(seconds), samples: seconds.length } },
   };
 }

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Device, openDevice } from 'diffusion-native';
-import { commandsOf, floorOf, workOf } from '../floor.js';
+import { floorOf, workOf } from '../floor.js';
 import { prepare } from '../kernelRuns.js';
 import { kindOf, nameOf, type Spec, specsOf } from '../kernelSpecs.js';
 import { callsOf } from '../networkCalls.js';
@@ -118,8 +118,8 @@ async function measure(
         { about: about[side as keyof typeof about], seconds: spread(seconds), samples: seconds.length },
       ]);
     const name = nameOf(spec);
-    const commands = commandsOf(program);
-    const counted = commands.length > 0 && { work: workOf(commands, repeats), floor: floorOf(commands, ceilings) / repeats };
+    const { commands } = program;
+    const counted = { work: workOf(commands, repeats), floor: floorOf(commands, ceilings) / repeats };
     const measured = { suite: 'kernels', name, kind: kindOf(spec), network: network.name, dtype, batch } as const;
     return { ...measured, ...counted, sides: Object.fromEntries(sides) };
   } finally {
