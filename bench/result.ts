@@ -10,7 +10,7 @@ export type SuiteName = 'kernels' | 'blocks' | 'train' | 'sample' | 'overhead';
 /** What the machine can do at most, measured in the same run. */
 export interface Ceiling {
   dtype: DTypeName;
-  /** Of a large matrix product. */
+  /** Of the fastest of a few large products of matrices, convolutions among them. */
   flopsPerSecond: number;
   /** Of a copy beyond the caches, bytes read and bytes written together. */
   bytesPerSecond: number;

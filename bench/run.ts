@@ -75,7 +75,7 @@ async function begin(given: BenchArguments, signal: AbortSignal): Promise<{ resu
   say(json, `${about.gpu?.name ?? [about.cpu, about.isa].join(', ')}, ${threads} threads, load ${about.loadAverage?.toFixed(2)}`);
   // Costs of calls are held against nothing.
   const measured = given.suite.some((name) => name !== 'overhead') ? dtypes : [];
-  const pace = quick ? { milliseconds: 100, batches: 3 } : { milliseconds: 500, batches: 7 };
+  const pace = quick ? { milliseconds: 60, batches: 4 } : { milliseconds: 500, batches: 7 };
   const ceilings = await measureCeilings(id, threads, measured, pace);
   for (const { dtype, flopsPerSecond, bytesPerSecond } of ceilings)
     say(json, `at most ${format(flopsPerSecond / 1e9)} GFLOP/s and ${format(bytesPerSecond / 1e9)} GB/s in ${dtype}`);

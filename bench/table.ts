@@ -4,6 +4,7 @@ import type { Found } from './suite.js';
 
 /** What a suite found, in lines with columns: median, rate, share of what the machine could do, and how the others compare. */
 export function table(suite: SuiteName, found: readonly Found[]): string[] {
+  if (found.length === 0) return [];
   const rows = found.map((one) =>
     'measurement' in one
       ? measurementRow(one.measurement)
@@ -11,9 +12,10 @@ export function table(suite: SuiteName, found: readonly Found[]): string[] {
         ? overheadRow(one.overhead)
         : breakdownRow(one.breakdown),
   );
+  if (found.some((one) => 'measurement' in one)) rows.unshift(['', '', 'median', '10 to 90 %', 'rate', 'floor/time', '']);
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
-  return rows.length === 0 ? [] : ['', suite, ...lines.map((line) => `  ${line.trimEnd()}`)];
+  return ['', suite, ...lines.map((line) => `  ${line.trimEnd()}`)];
 }
 
 function measurementRow({ name, dtype, batch, images, evaluations, work, floor, sides }: Measurement): string[] {
@@ -31,7 +33,7 @@ function measurementRow({ name, dtype, batch, images, evaluations, work, floor, 
     time(median),
     `(${time(p10)} to ${time(p90)})`,
     evaluated ?? count ?? rate ?? '',
-    floor === undefined ? '' : `${((100 * floor) / median).toFixed(0)} % of the floor`,
+    floor === undefined ? '' : `${((100 * floor) / median).toFixed(0)} %`,
     compared.join(', '),
   ];
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { floorOf, workOf } from '../../bench/floor.js';
+import { type Command, floorOf, workOf } from '../../bench/floor.js';
 import type { Ceiling } from '../../bench/result.js';
 
-const command = (dtype: string, flops: number, bytes: number) => ({ name: 'one', shapes: '', dtype, flops, bytes });
+const command = (dtype: Command['dtype'], flops: number, bytes: number) => ({ name: 'one', shapes: '', dtype, flops, bytes });
 const ceilings: Ceiling[] = [
   { dtype: 'f32', flopsPerSecond: 1e11, bytesPerSecond: 1e10 },
   { dtype: 'bf16', flopsPerSecond: 2e11, bytesPerSecond: 2e10 },

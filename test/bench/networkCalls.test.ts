@@ -1,3 +1,4 @@
+import { GaussianDiffusion, NoiseSchedule, noGrad, openDevice, UNet } from 'diffusion-native';
 import { describe, expect, test } from 'vitest';
 import { nameOf, parametersOf, specsOf } from '../../bench/kernelSpecs.js';
 import { callsOf } from '../../bench/networkCalls.js';
@@ -53,5 +54,20 @@ describe('the operations of a network, without running it', () => {
   test('shapes are of the batch that is asked for', () => {
     const [first] = callsOf(info, tiny, 'f32', 3).step.filter(({ name }) => name === 'conv2d');
     expect(first?.fields[0]).toEqual({ dtype: 'f32', shape: [3, 8, 8, 3] });
+  });
+
+  test('they are what a recording of the network holds', async () => {
+    const batch = 3;
+    const device = await openDevice('cpu');
+    const model = new UNet(device, tiny.unet);
+    const diffusion = new GaussianDiffusion(device, NoiseSchedule.linear(), { variance: tiny.variance });
+    const x = device.randn([batch, 8, 8, 3], { seed: 1 });
+    const t = device.tensor(Int32Array.of(1, 500, 999), [batch]);
+    const predict = () => noGrad(() => void diffusion.pSample(model.forward(x, t), x, t, { seed: 1 }));
+    device.scope(predict); // makes what is made on first use
+    const { commands } = device.record(() => device.scope(predict));
+    const { forward } = callsOf(device.info, tiny, 'f32', batch);
+    expect(forward.map(({ name }) => name)).toEqual(commands.map(({ name }) => name));
+    await device.close();
   });
 });
