@@ -35,6 +35,7 @@ const options = () => [
   new Option('--peers', 'measure PyTorch and onnxruntime as well, in turn, where they are installed'),
   new Option('--python <command>', 'the Python that may have PyTorch').default('python3'),
   new Option('--compare <files...>', 'result files: one to compare with, or two to compare with each other instead of measuring'),
+  new Option('--report [file]', 'make a page with tables and pictures of it').preset('report.html'),
   new Option('--note <text>', 'goes into the result'),
 ];
 

@@ -24,6 +24,7 @@ export interface BenchArguments {
   peers?: true;
   python: string;
   compare?: string[];
+  report?: string;
   note?: string;
   device: string;
   threads?: number;
@@ -41,7 +42,7 @@ type RunnableSuite = keyof typeof suites;
 
 /** Measures, or compares two results. The result file is written after each finding, so that a run that ends early leaves it. */
 export async function bench(given: BenchArguments, signal: AbortSignal): Promise<void> {
-  const { json, compare: files = [] } = given;
+  const { json, report, compare: files = [] } = given;
   if (files.length > 2) throw new OptionError(`bench: option 'compare' takes one or two files, got ${files.length}`);
   const before = files[0] === undefined ? null : await readResult(files[0]);
   if (before && files[1] !== undefined) {
@@ -49,6 +50,7 @@ export async function bench(given: BenchArguments, signal: AbortSignal): Promise
     for (const line of comparison(compare(before, after))) say(json, line);
     return;
   }
+  const draw = report === undefined ? null : await drawing(report);
   const { result, context } = await begin(given, signal);
   const save = async () => {
     if (typeof json === 'string') await writeResultFile(json, result);
@@ -57,10 +59,27 @@ export async function bench(given: BenchArguments, signal: AbortSignal): Promise
     for (const name of given.suite) await runSuite(name, { result, context, save, json });
     result.machineAfter = now(context.device);
     await save();
+    if (draw) say(json, await draw(result));
   } finally {
     if (json === true) console.log(JSON.stringify(result, null, 2));
   }
   if (before) for (const line of comparison(compare(before, result))) say(json, line);
+}
+
+/** What makes the page of a result, and says so; throws before anything is measured where the pictures cannot be drawn. */
+async function drawing(path: string): Promise<(result: BenchResult) => Promise<string>> {
+  const [{ loadEcharts }, { drawPictures }, { page }] = await Promise.all([
+    import('./report/chart.js'),
+    import('./report/pictures.js'),
+    import('./report/page.js'),
+  ]);
+  const echarts = await loadEcharts();
+  return async (result) => {
+    const results = [{ label: result.machine.device as string, result }];
+    await makeFolders(dirname(path));
+    await writeFileAtomic(path, page(results, drawPictures(echarts, results)));
+    return path;
+  };
 }
 
 /** The result without findings, and what all suites are told. */
