@@ -1,4 +1,4 @@
-// Runs the benchmarks, writes bench/results/<device>-<date>.json, and the README's tables anew.
+// Runs the benchmarks, writes bench/results/<device>-<date>.json, out/bench/report.html, and the README's tables anew.
 //   npm run bench [-- --device cuda --suite train --peers …: what `npx diffusion-native bench` takes]
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
@@ -25,7 +25,8 @@ function deviceName() {
 
 const has = (name) => given.some((one) => one === name || one.startsWith(`${name}=`));
 const file = `bench/results/${deviceName()}-${new Date().toISOString().slice(0, 10)}.json`;
-const args = [...given, ...(has('--json') ? [] : ['--json', file])];
+const defaults = { '--json': file, '--report': 'out/bench/report.html' };
+const args = [...given, ...Object.entries(defaults).flatMap((option) => (has(option[0]) ? [] : option))];
 const run = (...command) => spawnSync(process.execPath, command, { cwd: root, stdio: 'inherit' }).status ?? 1;
 const status = run('dist/cli/main.js', 'bench', ...args);
 process.exit(status === 0 ? run('scripts/readme-tables.mjs') : status);

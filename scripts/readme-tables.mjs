@@ -1,4 +1,4 @@
-// Writes the benchmark tables of README.md, between their markers, from the newest files in bench/results.
+// Writes the benchmark tables of README.md, between their markers, from the newest results of the CPU in bench/results.
 //   node scripts/readme-tables.mjs           rewrites README.md
 //   node scripts/readme-tables.mjs --check   fails when README.md differs
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,51 +8,83 @@ import { fileURLToPath } from 'node:url';
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const folder = join(root, 'bench', 'results');
 
-/** The newest result of a benchmark on the CPU. */
-function newest(benchmark) {
-  const results = readdirSync(folder)
-    .filter((name) => name.endsWith('.json'))
-    .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')))
-    .filter((result) => result.benchmark === benchmark && (result.device ?? 'cpu') === 'cpu')
-    .sort((a, b) => a.date.localeCompare(b.date));
-  const last = results.at(-1);
-  if (!last) throw new Error(`bench/results holds no result of '${benchmark}'`);
+/** What was measured in full on the CPU, oldest first. */
+const results = readdirSync(folder)
+  .filter((name) => name.endsWith('.json'))
+  .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')))
+  .filter(({ benchmark, quick, machine }) => benchmark === 'suite' && !quick && machine.device === 'cpu')
+  .sort((a, b) => a.machine.date.localeCompare(b.machine.date));
+
+/** The newest that has something. */
+function newest(has, what) {
+  const last = results.findLast(has);
+  if (!last) throw new Error(`bench/results holds no ${what} on the CPU; npm run bench -- --device cpu measures it`);
   return last;
 }
 
-const where = (result) =>
-  `${result.cpu}, ${result.isa}, ${result.cores} cores, Node ${result.node}, commit ${result.commit}, ${result.date.slice(0, 10)}`;
+const where = ({ machine, threads }) =>
+  `${machine.cpu}, ${machine.isa}, ${threads} threads, Node ${machine.node}, commit ${machine.commit}, ${machine.date.slice(0, 10)}`;
+
+/** In the unit in which it reads best. */
+function time(seconds) {
+  if (seconds >= 1) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+  return `${(seconds * 1e3).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
+}
+
+/** Three digits, or all of a whole number. */
+const digits = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+
+/** The name of an engine, its version, and how it was run. */
+function engine(side, about) {
+  if (side === 'ours') return 'diffusion-native';
+  const [, ...variant] = side.split(' ');
+  return [about.split(',')[0], ...(variant.length > 0 ? [variant.join(' ')] : [])].join(', ');
+}
+
+const isNetwork = ({ suite }) => suite === 'train' || suite === 'sample';
 
 const tables = {
   unet() {
-    const result = newest('unet');
-    const engine = (name, about) => {
-      const [side, ...variant] = name.split(' ').slice(0, -1);
-      if (side === 'ours') return 'diffusion-native';
-      return side === 'torch' ? `PyTorch ${about.split(' ')[1]}, ${variant.join(' ')}` : about.split(' ').slice(1).join(' ');
-    };
-    const rows = result.cases.flatMap(({ job, batch, results }) =>
-      Object.entries(results).map(([name, { about, dtype, seconds, peakBytes }]) => {
-        const ratio = (seconds.median / results[`ours ${dtype}`].seconds.median).toFixed(2);
-        const times = `${(seconds.median * 1e3).toFixed(0)} ms | ${name.startsWith('ours') ? '1' : ratio}`;
-        return `| ${job} | ${batch} | ${dtype} | ${engine(name, about)} | ${times} | ${(peakBytes / 2 ** 20).toFixed(0)} MB |`;
-      }),
+    const result = newest(({ measurements }) => measurements.some(isNetwork), 'training or sampling of a whole network');
+    const rows = result.measurements.filter(isNetwork).flatMap(({ name, dtype, batch, images, floor, sides }) =>
+      Object.entries(sides).map(
+        ([
+          side,
+          {
+            about,
+            seconds: { median },
+            peakBytes,
+          },
+        ]) => {
+          const ours = side === 'ours';
+          const share = ours && floor ? `${((100 * floor) / median).toFixed(0)} %` : '';
+          const memory = peakBytes ? `${(peakBytes / 2 ** 20).toFixed(0)} MB` : '';
+          const ratio = ours ? '1' : (median / sides.ours.seconds.median).toFixed(2);
+          const rate = images ? digits(images / median) : '';
+          return `| ${name} | ${batch} | ${dtype} | ${engine(side, about)} | ${time(median)} | ${ratio} | ${rate} | ${share} | ${memory} |`;
+        },
+      ),
+    );
+    const limits = result.ceilings.map(
+      ({ dtype, flopsPerSecond, bytesPerSecond }) =>
+        `${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s and ${(bytesPerSecond / 1e9).toFixed(0)} GB/s in ${dtype}`,
     );
     return [
-      '| job | batch | | engine | median | time relative to ours | peak memory |',
-      '|---|---|---|---|---|---|---|',
+      '| job | batch | | engine | median | time relative to ours | images/s | floor/time | peak memory |',
+      '|---|---|---|---|---|---|---|---|---|',
       ...rows,
       '',
-      `CIFAR-10 UNet of DDPM (35.7 M parameters), ${result.threads} threads, all sides of a case by turns in one run, each checked against one prediction and its gradients; bf16 is autocast in PyTorch; a step is noising, forward with dropout, loss, backward, clip, AdamW and moving average: ${where(result)}.`,
+      `All sides of a case by turns in one run, each checked against one reference; bf16 is autocast in PyTorch. A step is noising, forward with dropout, loss, backward, clip, AdamW and moving average; \`cifar10\` is the UNet of DDPM (35.7 M parameters). ${limits.length > 0 ? `The floor is what the operations take one by one at what this machine can do at most, ${limits.join(', ')}. ` : ''}${where(result)}.`,
       ...(result.note ? ['', result.note] : []),
     ];
   },
   overhead() {
-    const result = newest('overhead');
+    const result = newest(({ overheads }) => overheads.length > 0, 'costs of calls');
+    const show = ({ median }, unit) => (unit === 'bytes' ? `${(median / 1e6).toFixed(1)} MB` : `${digits(median)} ${unit}`);
     return [
-      '| what the JavaScript thread pays for | median |',
+      '| besides the arithmetic | median |',
       '|---|---|',
-      ...Object.entries(result.microseconds).map(([name, { median }]) => `| ${name} | ${median.toFixed(2)} µs |`),
+      ...result.overheads.map(({ name, unit, value }) => `| ${name} | ${show(value, unit)} |`),
       '',
       `${where(result)}.`,
     ];
