@@ -1,4 +1,4 @@
-// The Fréchet distance between Gaussians, and what is needed of a set of feature vectors for it.
+// The Fréchet distance between Gaussians, and what is needed of sets of feature vectors for it.
 import { EigenvalueDecomposition, Matrix } from 'ml-matrix';
 
 /** Mean [d] and covariance [d, d] of feature vectors. */
@@ -50,6 +50,28 @@ export class FrechetReference {
     const shift = mean.reduce((sum, value, i) => sum + (value - (this.#moments.mean[i] as number)) ** 2, 0);
     return Math.max(0, shift + this.#moments.covariance.trace() + covariance.trace() - 2 * cross);
   }
+}
+
+/**
+ * A linear map of rows [n, d] after which vectors of these moments have covariance 1: a distance then no longer depends on how large
+ * the features are, and is not that of a few large ones.
+ */
+export function whitening({ covariance }: Moments): (rows: Float32Array) => Float32Array {
+  const d = covariance.rows;
+  const { eigenvectorMatrix: vectors, realEigenvalues } = decompose(covariance);
+  const smallest = Math.max(...realEigenvalues) * 1e-9;
+  const scales = Matrix.diag(realEigenvalues.map((value) => 1 / Math.sqrt(Math.max(value, smallest))));
+  const map = vectors.mmul(scales).to2DArray();
+  return (rows) => {
+    const mapped = new Float32Array(rows.length);
+    for (let start = 0; start < rows.length; start += d)
+      for (let i = 0; i < d; i++) {
+        const value = rows[start + i] as number;
+        const weights = map[i] as number[];
+        for (let j = 0; j < d; j++) mapped[start + j] = (mapped[start + j] as number) + value * (weights[j] as number);
+      }
+    return mapped;
+  };
 }
 
 const decompose = (symmetric: Matrix) => new EigenvalueDecomposition(symmetric, { assumeSymmetric: true });

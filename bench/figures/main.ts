@@ -72,7 +72,7 @@ async function main(): Promise<void> {
     dtype: device.info.bf16 ? 'bf16' : 'f32',
     samples: measure.count,
     measure: classifier
-      ? 'frechet: Fréchet distance of the 64 features of a small classifier, of the samples to all images that were learned from'
+      ? 'frechet: Fréchet distance of the whitened 64 features of a small classifier, of the samples to all images that were learned from'
       : 'slicedWasserstein: sliced Wasserstein distance of pixels, to as many images that were learned from',
     classifierAccuracy: accuracyOfOthers,
     imagesNotLearnedFrom: numbersOf(floor),

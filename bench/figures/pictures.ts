@@ -11,7 +11,8 @@ import type { Settings } from './settings.js';
 import { scheduleOf } from './train.js';
 
 /** What the charts' y axis is. */
-const axisOf = (quality: Quality) => (quality.frechet ? 'Fréchet distance of features' : 'sliced Wasserstein distance of pixels');
+const axisOf = (quality: Quality) =>
+  quality.frechet ? 'Fréchet distance of whitened features' : 'sliced Wasserstein distance of pixels';
 
 async function save(folder: string, name: string, svg: string): Promise<string[]> {
   await mkdir(folder, { recursive: true });
@@ -52,7 +53,7 @@ export async function saveStrips(folder: string, device: Device, { shown }: Figu
   return save(folder, 'noise-strips', svg);
 }
 
-/** Samples of one network, eight a row. */
+/** Samples of one network, sixteen a row. */
 export async function saveSamples(
   folder: string,
   images: Uint8Array,

@@ -1,9 +1,9 @@
-// How near a set of images is to the data: the Fréchet distance of features where a classifier gives them, and the sliced
+// How near a set of images is to the data: the Fréchet distance of whitened features where a classifier gives them, and the sliced
 // Wasserstein distance of pixels.
 import { type Device, slicedWasserstein } from 'diffusion-native';
 import { type Classifier, featureCount, unit } from './classifier.js';
 import { type FigureData, spread } from './data.js';
-import { FrechetReference, momentsOf } from './frechet.js';
+import { FrechetReference, momentsOf, whitening } from './frechet.js';
 import { type Estimate, jackknife } from './jackknife.js';
 import type { Settings } from './settings.js';
 
@@ -20,7 +20,7 @@ export class QualityMeasure {
   readonly count: number;
   readonly #pixels: number;
   readonly #images: Uint8Array;
-  #reference: FrechetReference | null = null;
+  #reference: { distance: FrechetReference; whiten: (features: Float32Array) => Float32Array } | null = null;
 
   constructor(
     readonly device: Device,
@@ -47,14 +47,16 @@ export class QualityMeasure {
     const sliced = await jackknife(settings.groups, (group) => this.#sliced(images, group, size));
     if (!this.classifier) return { sliced };
     const { classifier } = this;
+    const shape = this.data.train.shape;
     if (!this.#reference) {
-      const { features } = await classifier.read(this.data.train.images, this.data.train.shape);
-      this.#reference = new FrechetReference(momentsOf(features, featureCount));
+      const { features } = await classifier.read(this.data.train.images, shape);
+      const whiten = whitening(momentsOf(features, featureCount));
+      this.#reference = { whiten, distance: new FrechetReference(momentsOf(whiten(features), featureCount)) };
     }
-    const reference = this.#reference;
-    const { features } = await classifier.read(images, this.data.train.shape);
+    const { distance, whiten } = this.#reference;
+    const features = whiten((await classifier.read(images, shape)).features);
     const frechet = await jackknife(settings.groups, (group) =>
-      reference.distance(momentsOf(features, featureCount, (row) => Math.floor(row / size) !== group)),
+      distance.distance(momentsOf(features, featureCount, (row) => Math.floor(row / size) !== group)),
     );
     return { frechet, sliced };
   }

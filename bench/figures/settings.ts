@@ -39,7 +39,7 @@ export const full: Settings = {
   classifier: { steps: 2000, batchSize: 128, learningRate: 2e-3, seed: 1 },
   T: 1000,
   samples: 500,
-  groups: 20,
+  groups: 25,
   batchSize: 250,
   projections: 256,
   skippedOf: 100,

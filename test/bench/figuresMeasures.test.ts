@@ -2,7 +2,7 @@ import { Matrix } from 'ml-matrix';
 import { describe, expect, test } from 'vitest';
 import { chartSvg } from '../../bench/figures/chart.js';
 import { type Curve, claimOfFewSteps, claimOfLastFifth } from '../../bench/figures/claims.js';
-import { FrechetReference, momentsOf } from '../../bench/figures/frechet.js';
+import { FrechetReference, momentsOf, whitening } from '../../bench/figures/frechet.js';
 import { difference, jackknife } from '../../bench/figures/jackknife.js';
 
 describe('the Fréchet distance', () => {
@@ -37,6 +37,19 @@ describe('the Fréchet distance', () => {
       [0, 12],
     ]);
   });
+});
+
+test('whitened features have covariance 1, and distances that do not depend on a linear map of the features', () => {
+  const rows = Float32Array.from({ length: 300 * 2 }, (_, i) => Math.sin(3.1 * i) + (i % 2) * Math.cos(i * i));
+  const mixed = rows.map((value, i) => (i % 2 ? 7 * value + 2 * (rows[i - 1] as number) : 0.3 * value));
+  const [own, ofMixed] = [rows, mixed].map((all) => {
+    const whiten = whitening(momentsOf(all, 2));
+    const reference = momentsOf(whiten(all), 2);
+    expect(Matrix.sub(reference.covariance, Matrix.eye(2)).abs().max()).toBeLessThan(1e-5);
+    return new FrechetReference(reference).distance(momentsOf(whiten(all.subarray(0, 80)), 2));
+  });
+  expect(own).toBeGreaterThan(1e-3);
+  expect(ofMixed).toBeCloseTo(own as number, 5);
 });
 
 describe('the jackknife', () => {
