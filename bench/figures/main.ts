@@ -7,7 +7,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { machine } from '../machine.js';
-import { type Curve, claimOfFewSteps, claimOfLastFifth, mainMeasure } from './claims.js';
+import { type Curve, claimOfFewSteps, claimOfFixedVariances, claimOfLastFifth, mainMeasure } from './claims.js';
 import { accuracy, trainedClassifier } from './classifier.js';
 import { Experiments, hybrid } from './experiments.js';
 import { saveSamples, saveSkipping, saveSteps, saveStrips } from './pictures.js';
@@ -60,7 +60,11 @@ async function main(): Promise<void> {
   for (const { name, points } of fewer) for (const { x, quality } of points) log(`${name}, ${x} steps: ${describe(quality)}`);
   files.push(...(await saveSteps(pictures, fewer, floor, `${subtitle}; cosine schedule, trained with ${settings.T} steps`)));
 
-  const claims = [claimOfLastFifth(skipped, 0.2), claimOfFewSteps(fewer, few, settings.T)];
+  const claims = [
+    claimOfLastFifth(skipped, 0.2),
+    claimOfFewSteps(fewer, few, settings.T),
+    ...[few, Math.min(...settings.steps)].map((count) => claimOfFixedVariances(fewer, count, settings.T)),
+  ];
   for (const { claim, holds } of claims) log(`${holds ? 'holds' : 'DOES NOT HOLD'}: ${claim}`);
   const result = {
     benchmark: values.quick ? 'figures quick' : 'figures',

@@ -44,7 +44,7 @@ export const full: Settings = {
   projections: 256,
   skippedOf: 100,
   skipped: [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
-  steps: [10, 25, 50, 100, 250, 1000],
+  steps: [5, 10, 25, 50, 100, 250, 1000],
 };
 
 export const quick: Settings = {

@@ -1,7 +1,7 @@
 import { Matrix } from 'ml-matrix';
 import { describe, expect, test } from 'vitest';
 import { chartSvg } from '../../bench/figures/chart.js';
-import { type Curve, claimOfFewSteps, claimOfLastFifth } from '../../bench/figures/claims.js';
+import { type Curve, claimOfFewSteps, claimOfFixedVariances, claimOfLastFifth } from '../../bench/figures/claims.js';
 import { FrechetReference, momentsOf, whitening } from '../../bench/figures/frechet.js';
 import { difference, jackknife } from '../../bench/figures/jackknife.js';
 
@@ -89,11 +89,20 @@ describe('the claims', () => {
   });
 
   test('of few steps', () => {
-    const holds = (learned: number, fixed: number) =>
-      claimOfFewSteps([curve('learned', { 100: learned, 1000: 1 }), curve('fixed', { 100: fixed, 1000: 1 })], 100, 1000).holds;
-    expect(holds(1.05, 2)).toBe(true);
-    expect(holds(1.5, 2)).toBe(false);
-    expect(holds(1.05, 1.01)).toBe(false); // fixed loses less
+    const holds = (few: number) => claimOfFewSteps([curve('learned', { 100: few, 1000: 1 })], 100, 1000).holds;
+    expect(holds(1.05)).toBe(true);
+    expect(holds(1.5)).toBe(false);
+  });
+
+  test('of fixed variances', () => {
+    const holds = (...fixed: number[]) => {
+      const curves = fixed.map((few, i) => curve(`fixed ${i}`, { 5: few, 1000: 1 }));
+      return claimOfFixedVariances([curve('learned', { 5: 1.1, 1000: 1 }), ...curves], 5, 1000).holds;
+    };
+    expect(holds(1.5, 2)).toBe(true);
+    expect(holds(1.11, 2)).toBe(true); // of the same noise: the errors are equal, and not of the difference
+    expect(holds(1.1, 2)).toBe(false);
+    expect(holds(1.5, 1.05)).toBe(false);
   });
 });
 
