@@ -1,6 +1,6 @@
 // Where the time of a run goes, by kind of operation, beside what it would take at the machine's ceilings.
 import type { BenchResult, Breakdown } from '../result.js';
-import { area, axis, legends, type Plot, width } from './chart.js';
+import { area, axis, legends, nameless, type Plot, width } from './chart.js';
 import { percent, seconds, slug, tick } from './format.js';
 import { groupBy, labelOf, type Picture } from './picture.js';
 import { ink, kindColours } from './theme.js';
@@ -42,10 +42,10 @@ function plot({ measurements }: BenchResult, group: readonly Breakdown[]): Plot 
     title: `${labelOf(only(group))}, ${dtype}: time by kind of operation`,
     description: `Time by kind of operation of ${name} in ${dtype}. ${group.map(describe).join(' ')}`,
     width,
-    height: Math.max(area.top + area.bottom + row * rows.length, area.top + 22 * (kinds.length + marks.length) + 30),
+    height: Math.max(area.top + nameless + row * rows.length, area.top + 22 * (kinds.length + marks.length) + 30),
     hints: kinds.map((kind) => rows.map((one) => hint(kind, one))),
     option: {
-      grid: { ...area, left: 120, outerBoundsMode: 'none' },
+      grid: { ...area, left: 120, bottom: nameless, outerBoundsMode: 'none' },
       legend: legends(22, kinds, marks.length > 0 ? ['the whole run'] : []),
       xAxis: { ...axis, type: 'value', min: 0, axisLabel: { ...axis.axisLabel, formatter: tick('s') } },
       yAxis: {

@@ -64,6 +64,8 @@ export function legends(itemWidth: number, ...entries: readonly (readonly string
 export const width = 900;
 const legendLeft = 696;
 export const area = { left: 84, right: width - legendLeft + 36, top: 58, bottom: 58 } as const;
+/** What lies below a plot area whose lower axis has no name. */
+export const nameless = 36;
 
 /** Look of an axis. */
 export const axis = {

@@ -1,7 +1,7 @@
 // How many times as fast as each peer: bars that begin where both are equally fast.
 import type { CustomSeriesRenderItem, CustomSeriesRenderItemReturn, MarkLineComponentOption } from 'echarts';
 import type { Measurement, Side } from '../result.js';
-import { area, axis, legends, type Plot, width } from './chart.js';
+import { area, axis, legends, nameless, type Plot, width } from './chart.js';
 import { slug, times } from './format.js';
 import { enginesOf, groupBy, labelOf, type Picture, ratioOf } from './picture.js';
 import { suites } from './suites.js';
@@ -34,7 +34,7 @@ function plot(group: readonly Measurement[]): Plot {
   const { suite, network, dtype } = group[0] as Measurement;
   const peers = enginesOf(group).slice(1);
   const colours = engineColours(peers);
-  const height = area.top + area.bottom + Math.max(group.length * (bar * peers.length + 10), 22 * peers.length);
+  const height = area.top + nameless + Math.max(group.length * (bar * peers.length + 10), 22 * peers.length);
   const batches = new Set(group.flatMap(({ batch }) => batch ?? []));
   const [shared] = batches.size === 1 ? batches : [];
   const title = [suites[suite], network, dtype, shared && `batch ${shared}`].filter(Boolean).join(', ');
@@ -59,7 +59,7 @@ function plot(group: readonly Measurement[]): Plot {
       ),
     ),
     option: {
-      grid: { ...area, left, outerBoundsMode: 'none' },
+      grid: { ...area, left, bottom: nameless, outerBoundsMode: 'none' },
       legend: legends(22, peers),
       xAxis: {
         ...axis,

@@ -47,6 +47,7 @@ footer{padding-top:32px;padding-bottom:48px}
 @media (prefers-color-scheme:dark){:root{${variables('dark')}}
 ${darkPictures}
 }
+@media (max-width:600px){tbody th{min-width:15ch}th,td{padding:5px 8px}}
 @media print{.scroll,.plot{overflow:visible;border:0}}
 `;
 

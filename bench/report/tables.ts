@@ -14,7 +14,7 @@ export function measurementTable(suite: Measurement['suite'], results: readonly 
   );
   if (rows.length === 0) return undefined;
   const heads = {
-    keys: ['measurement', 'network', 'batch', 'type', 'engine'],
+    keys: ['measurement', 'engine', 'type', 'batch', 'network'],
     cells: ['median', 'p10 to p90', 'rate', 'of the floor', 'ours, times as fast', 'error', 'peak memory', 'runs'],
   };
   return table(suites[suite], heads, labelsOf(results), rows);
@@ -24,7 +24,7 @@ const labelsOf = (results: readonly Labelled[]) => results.map(({ label }) => la
 
 function sideRows(one: Measurement) {
   return enginesOf([one]).map((engine) => ({
-    keys: [one.name, one.network ?? '', one.batch === undefined ? '' : String(one.batch), one.dtype, engine],
+    keys: [one.name, engine, one.dtype, one.batch === undefined ? '' : String(one.batch), one.network ?? ''],
     cells: sideCells(one, one.sides[engine] as Side),
   }));
 }
