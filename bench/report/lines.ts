@@ -29,7 +29,8 @@ export function linePlot({ name, title, description, yName, write, logarithmic, 
   const drawn = lines.filter(({ points }) => points.length > 0);
   const batches = drawn.flatMap(({ points }) => points.map(({ batch }) => batch));
   const values = drawn.flatMap(({ points }) => points.map(({ value }) => value));
-  const [firstBatch, lastBatch] = powers(batches, 2);
+  const alone = new Set(batches).size === 1;
+  const [firstBatch, lastBatch] = powers(alone ? batches.flatMap((batch) => [batch / 2, batch * 2]) : batches, 2);
   const [least, most] = powers(values, 10);
   const colours = engineColours(drawn.filter(({ engine }) => engine !== 'floor').map(({ engine }) => engine));
   return {
@@ -61,13 +62,16 @@ export function linePlot({ name, title, description, yName, write, logarithmic, 
   };
 }
 
-const nameOf = ({ engine, dtype }: Line): string => `${engine}, ${dtype}`;
+/** Some engines' names say their type: what stands in for a type that they do not have. */
+const nameOf = ({ engine, dtype }: Line): string => (/\b(f32|bf16)$/.test(engine) ? engine : `${engine}, ${dtype}`);
 
-function look({ engine, dtype }: Line, colour: string | undefined): LineSeriesOption {
+function look({ engine, dtype, points }: Line, colour: string | undefined): LineSeriesOption {
   const half = dtype === 'bf16';
   if (engine === 'floor') {
     const color = ink.floor.light;
     const lineStyle = { color, width: 1.4, type: half ? [2, 3] : [7, 3, 2, 3] };
+    // A line through one point cannot be seen: a dash stands for it.
+    if (points.length === 1) return { symbol: 'rect', symbolSize: [60, 2], lineStyle, itemStyle: { color }, z: 1 };
     return { symbol: 'none', lineStyle, itemStyle: { color, opacity: 0 }, z: 1 };
   }
   const itemStyle = { color: half ? colour : ink.surface.light, borderColor: colour, borderWidth: 2 };

@@ -2,7 +2,7 @@
 import type { CustomSeriesRenderItem, CustomSeriesRenderItemReturn, MarkLineComponentOption } from 'echarts';
 import type { Measurement, Side } from '../result.js';
 import { area, axis, legends, nameless, type Plot, width } from './chart.js';
-import { slug, times } from './format.js';
+import { digits, slug, times } from './format.js';
 import { enginesOf, groupBy, labelOf, type Picture, ratioOf } from './picture.js';
 import { suites } from './suites.js';
 import { engineColours, ink } from './theme.js';
@@ -46,7 +46,6 @@ function plot(group: readonly Measurement[]): Plot {
       return other ? [{ at, label: label(one), ...ratioOf(ours, other) }] : [];
     }),
   );
-  const [least, most] = span(bars.flat().flatMap(({ least, most }) => [least, most]));
   return {
     name: `ratios-${slug([suite, network ?? '', dtype].join(' '))}`,
     title: `${title}: times as fast as the peer`,
@@ -61,11 +60,7 @@ function plot(group: readonly Measurement[]): Plot {
     option: {
       grid: { ...area, left, bottom: nameless, outerBoundsMode: 'none' },
       legend: legends(22, peers),
-      xAxis: {
-        ...axis,
-        ...{ type: 'log', logBase: 2, min: least, max: most },
-        axisLabel: { ...axis.axisLabel, formatter: (value: number) => `${Number(value.toPrecision(3))}×` },
-      },
+      xAxis: { ...axis, type: 'log', ...ratioAxis(bars.flat().flatMap(({ least, most }) => [least, most])) },
       yAxis: {
         ...axis,
         ...{ type: 'category', inverse: true, data: group.map(label) },
@@ -130,11 +125,20 @@ function drawBar(place: number, fill: string): CustomSeriesRenderItem {
   };
 }
 
-/** Powers of √2 with room for the numbers beside the bars; 1 always lies inside. */
-function span(ratios: readonly number[]): [number, number] {
-  const step = (value: number) => Math.log2(value) * 2;
-  return [2 ** ((Math.floor(step(Math.min(1, ...ratios))) - 1) / 2), 2 ** ((Math.ceil(step(Math.max(1, ...ratios))) + 1) / 2)];
+/** An axis on which 1 lies, with room for the numbers beside the bars: of powers of 2 or, where they would be many, of 10. */
+function ratioAxis(ratios: readonly number[]) {
+  const [least, most] = [Math.min(1, ...ratios), Math.max(1, ...ratios)];
+  const logBase = most / least > 64 ? 10 : 2;
+  const exponent = (ratio: number) => Math.log2(ratio) / Math.log2(logBase);
+  return {
+    logBase,
+    min: logBase ** ((Math.floor(2 * exponent(least)) - 1) / 2),
+    max: logBase ** ((Math.ceil(2 * exponent(most)) + 1) / 2),
+    axisLabel: { ...axis.axisLabel, formatter: (ratio: number) => (isWhole(exponent(ratio)) ? `${digits(ratio)}×` : '') },
+  };
 }
+
+const isWhole = (value: number) => Math.abs(value - Math.round(value)) < 1e-6;
 
 function describe(peers: readonly string[], bars: readonly { label: string; ratio: number }[][], what: string): string {
   const lists = peers.map((peer, i) => {
