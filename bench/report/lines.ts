@@ -43,6 +43,7 @@ export function linePlot({ name, title, description, yName, write, logarithmic, 
         ...axis,
         ...{ type: 'log', logBase: 2, min: firstBatch, max: lastBatch, name: 'batch', nameGap: 34 },
         splitLine: { show: false },
+        axisLabel: { ...axis.axisLabel, formatter: (batch: number) => (batch < 1 ? '' : String(batch)) },
       },
       yAxis: {
         ...axis,

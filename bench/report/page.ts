@@ -72,7 +72,7 @@ function opening(results: readonly Labelled[]): Section[] {
       id: 'ceilings',
       heading: 'Ceilings',
       body: [
-        html`<p class="caption">What this machine reached in a large matrix product and in a copy beyond its caches, just before the other measurements.</p>`,
+        html`<p class="caption">What this machine reached in the fastest of a few large matrix products and convolutions, and in a copy beyond its caches, just before the other measurements.</p>`,
         ceilingTable(results) ?? html`<p>The ceilings were not measured.</p>`,
       ],
     },

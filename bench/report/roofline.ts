@@ -34,7 +34,7 @@ export const roofline: Picture = {
   heading: 'Roofline',
   caption:
     'Each kernel at the FLOPs that it has for a byte of memory traffic and the FLOPs that it does in a second. The lines are what this machine ' +
-    'reached in a copy and in a large matrix product; areas stand for the time of one run, colours for the kind of operation, shapes for the engine. ' +
+    'reached in a copy and in large products of matrices; areas stand for the time of one run, colours for the kind of operation, shapes for the engine. ' +
     'Operations that only move bytes have no place here and are in the tables.',
   missing: 'No roofline: the result holds no kernel that counts both FLOPs and bytes.',
   plots: (result) => (['f32', 'bf16'] as const).flatMap((dtype) => plot(result, dtype)),

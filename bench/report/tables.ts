@@ -54,7 +54,7 @@ function rateCell(work: Measurement['work'], images: number | undefined, taken: 
     : cell(si(work.bytes / taken, 'B/s'), work.bytes / taken);
 }
 
-/** What the machine reached in a matrix product and a copy. */
+/** What the machine reached in products of matrices and in a copy. */
 export function ceilingTable(results: readonly Labelled[]): Markup | undefined {
   const rows = align(
     results.map(({ result }) =>
@@ -69,7 +69,7 @@ export function ceilingTable(results: readonly Labelled[]): Markup | undefined {
     ),
   );
   if (rows.length === 0) return undefined;
-  return table('Ceilings', { keys: ['type'], cells: ['matrix product', 'copy', 'where they meet'] }, labelsOf(results), rows);
+  return table('Ceilings', { keys: ['type'], cells: ['products', 'copy', 'where they meet'] }, labelsOf(results), rows);
 }
 
 /** Costs of calls, of memory and of installation. */
