@@ -6,7 +6,7 @@ import { addReportCommand } from './report/command.js';
 import type { SuiteName } from './result.js';
 import type { BenchArguments } from './run.js';
 
-const suites: readonly SuiteName[] = ['kernels', 'blocks', 'overhead'];
+const suites: readonly SuiteName[] = ['kernels', 'blocks', 'train', 'sample', 'overhead'];
 
 /** Adds them to the program. */
 export function addBenchCommands(program: Command): void {

@@ -33,6 +33,8 @@ export interface Side {
   peakBytes?: number;
   /** Relative L2 distances from the common reference. */
   errors?: number[];
+  /** The fastest of the others. */
+  fastest?: true;
 }
 
 /** Something that was timed, by every side in turn. */

@@ -15,7 +15,7 @@ import { table } from './table.js';
 
 /** What `diffusion-native bench` is given. */
 export interface BenchArguments {
-  suite: readonly RunnableSuite[];
+  suite: readonly SuiteName[];
   quick?: true;
   only: string;
   dtype?: readonly DTypeName[];
@@ -31,14 +31,13 @@ export interface BenchArguments {
   json?: JsonTarget;
 }
 
-const suites: Record<Exclude<SuiteName, 'train' | 'sample'>, () => Promise<Suite>> = {
+const suites: Record<SuiteName, () => Promise<Suite>> = {
   kernels: async () => (await import('./suites/kernels.js')).kernels,
   blocks: async () => (await import('./suites/blocks.js')).blocks,
+  train: async () => (await import('./suites/train.js')).train,
+  sample: async () => (await import('./suites/sample.js')).sample,
   overhead: async () => (await import('./suites/overhead.js')).overhead,
 };
-
-/** Those that there are. */
-type RunnableSuite = keyof typeof suites;
 
 /** Measures, or compares two results. The result file is written after each finding, so that a run that ends early leaves it. */
 export async function bench(given: BenchArguments, signal: AbortSignal): Promise<void> {
@@ -134,7 +133,7 @@ interface Run {
 }
 
 /** Adds what a suite finds to the result, and shows it in the end, also where that comes early. */
-async function runSuite(name: RunnableSuite, { result, context, save, json }: Run): Promise<void> {
+async function runSuite(name: SuiteName, { result, context, save, json }: Run): Promise<void> {
   const suite = await suites[name]();
   const found: Found[] = [];
   let bar: { total: number; progress: Progress } | undefined;

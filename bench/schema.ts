@@ -16,6 +16,7 @@ const side = v.strictObject({
   samples: count,
   peakBytes: v.optional(notNegative),
   errors: v.optional(v.array(v.number())),
+  fastest: v.optional(v.literal(true)),
 });
 
 const measurement = v.strictObject({

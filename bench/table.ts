@@ -26,7 +26,9 @@ function measurementRow({ name, dtype, batch, images, evaluations, work, floor, 
   const evaluated = evaluations === undefined ? undefined : `${format(((images ?? 1) * evaluations) / median)} evaluations/s`;
   const rate =
     work && (work.flops > 0 ? `${format(work.flops / median / 1e9)} GFLOP/s` : `${format(work.bytes / median / 1e9)} GB/s`);
-  const compared = Object.entries(others).map(([side, { seconds }]) => `${side} takes ${(seconds.median / median).toFixed(2)}×`);
+  const compared = Object.entries(others).map(
+    ([side, { seconds, fastest }]) => `${side} takes ${(seconds.median / median).toFixed(2)}×${fastest ? ' (fastest)' : ''}`,
+  );
   return [
     name,
     [dtype, ...(batch === undefined ? [] : [`batch ${batch}`])].join(', '),

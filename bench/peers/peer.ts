@@ -1,26 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
+import type { Network } from '../networks.js';
+import type { Ceiling, DTypeName } from '../result.js';
 
-/** What every side of the UNet benchmark is told. */
+/** What every side of a case of a whole network is told. */
 export interface PeerOptions {
   batch: number;
   threads: number;
   device: string;
-  dtype: 'f32' | 'bf16';
-  network: {
-    size: number;
-    base: number;
-    mults: number[];
-    blocks: number;
-    /** The image size that has attention. */
-    attention: number;
-    groups: number;
-    dropout: number;
-  };
-  /** Steps of one sampling. */
-  evaluations: number;
+  dtype: DTypeName;
+  network: Network;
   /** Folder of the weights and of what is checked: bench/peers/reference.ts. */
   reference: string;
+  ceilings: readonly Ceiling[];
 }
 
 /** A process that answers each line with one line. */
@@ -33,6 +26,7 @@ export class Peer {
 
   private constructor(command: string, args: readonly string[]) {
     this.#process = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#process.stdin?.on('error', () => {}); // one that has ended is noticed by its missing answer
     this.#lines = createInterface({ input: this.#process.stdout as NodeJS.ReadableStream });
     this.#answers = this.#lines[Symbol.asyncIterator]();
   }
@@ -46,7 +40,7 @@ export class Peer {
 
   async #next(): Promise<string> {
     const { value, done } = await this.#answers.next();
-    if (done) throw new Error(`${this.#process.spawnargs.join(' ')} ended without an answer`);
+    if (done) throw new Error(`${this.#process.spawnargs.slice(0, 2).join(' ')} ended without an answer`);
     return value;
   }
 
@@ -56,8 +50,17 @@ export class Peer {
     return (await this.#next()).split(' ').map(Number);
   }
 
+  /** Ends it. */
   stop(): void {
     this.#lines.close();
     this.#process.kill();
+  }
+
+  /** Ends it, and waits until its memory is free again. */
+  async end(): Promise<void> {
+    const ended = once(this.#process, 'exit');
+    const running = this.#process.exitCode === null && this.#process.signalCode === null;
+    this.stop();
+    if (running) await ended;
   }
 }

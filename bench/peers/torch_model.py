@@ -1,4 +1,4 @@
-"""The DDPM UNet in PyTorch: the network of Ho et al. 2020, appendix B, for bench/peers/torch_unet.py."""
+"""The UNet of a benchmark in PyTorch (Ho et al. 2020; Nichol & Dhariwal 2021), for bench/peers/torch_unet.py."""
 
 import math
 
@@ -14,47 +14,57 @@ def norm(channels, options):
 class Residual(nn.Module):
     def __init__(self, cin, cout, options):
         super().__init__()
+        self.scale_shift = options.get("timeEmbedding") == "scaleShift"
         self.norm1, self.conv1 = norm(cin, options), nn.Conv2d(cin, cout, 3, padding=1)
-        self.time = nn.Linear(4 * options["base"], cout)
+        self.time = nn.Linear(4 * options["baseChannels"], 2 * cout if self.scale_shift else cout)
         self.norm2, self.conv2 = norm(cout, options), nn.Conv2d(cout, cout, 3, padding=1)
-        self.dropout = nn.Dropout(options["dropout"])
+        self.dropout = nn.Dropout(options.get("dropout", 0))
         self.shortcut = nn.Conv2d(cin, cout, 1) if cin != cout else nn.Identity()
 
     def forward(self, x, temb):
-        h = self.conv1(F.silu(self.norm1(x))) + self.time(F.silu(temb))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return self.shortcut(x) + h
+        h = self.conv1(F.silu(self.norm1(x)))
+        time = self.time(F.silu(temb))[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = time.chunk(2, 1)
+            h = self.norm2(h) * (1 + scale) + shift
+        else:
+            h = self.norm2(h + time)
+        return self.shortcut(x) + self.conv2(self.dropout(F.silu(h)))
 
 
 class Attention(nn.Module):
     def __init__(self, channels, options):
         super().__init__()
+        self.heads = options.get("heads", 1)
         self.norm = norm(channels, options)
         self.q, self.k, self.v, self.out = (nn.Linear(channels, channels) for _ in range(4))
 
     def forward(self, x):
         n, c, h, w = x.shape
         tokens = self.norm(x).view(n, c, h * w).transpose(1, 2)
-        y = F.scaled_dot_product_attention(self.q(tokens)[:, None], self.k(tokens)[:, None], self.v(tokens)[:, None])[:, 0]
+        heads = lambda linear: linear(tokens).view(n, h * w, self.heads, c // self.heads).transpose(1, 2)
+        y = F.scaled_dot_product_attention(heads(self.q), heads(self.k), heads(self.v))
+        y = y.transpose(1, 2).reshape(n, h * w, c)
         return x + self.out(y).transpose(1, 2).reshape(n, c, h, w)
 
 
 class UNet(nn.Module):
-    """`options`: size, base, mults, blocks, attention (the size that has it), groups, dropout."""
+    """`options` as bench/networks.ts has them: those of this package's UNet."""
 
     def __init__(self, options):
         super().__init__()
-        size, mults, blocks, attention = (options[name] for name in ("size", "mults", "blocks", "attention"))
-        base = self.base = options["base"]
+        size, mults, blocks, attention = (options[name] for name in ("imageSize", "channelMults", "resBlocks", "attentionResolutions"))
+        images = options.get("inChannels", 3)
+        base = self.base = options["baseChannels"]
         self.time1, self.time2 = nn.Linear(base, 4 * base), nn.Linear(4 * base, 4 * base)
-        self.conv_in = nn.Conv2d(3, base, 3, padding=1)
+        self.conv_in = nn.Conv2d(images, base, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         channels, skips = base, [base]
         for level, mult in enumerate(mults):
             for _ in range(blocks):
                 block = nn.ModuleList([Residual(channels, base * mult, options)])
                 channels = base * mult
-                if size == attention:
+                if size in attention:
                     block.append(Attention(channels, options))
                 self.down.append(block)
                 skips.append(channels)
@@ -67,13 +77,13 @@ class UNet(nn.Module):
             for _ in range(blocks + 1):
                 block = nn.ModuleList([Residual(channels + skips.pop(), base * mult, options)])
                 channels = base * mult
-                if size == attention:
+                if size in attention:
                     block.append(Attention(channels, options))
                 self.up.append(block)
             if level > 0:
                 self.up.append(nn.ModuleList([nn.Conv2d(channels, channels, 3, padding=1)]))
                 size *= 2
-        self.norm_out, self.conv_out = norm(channels, options), nn.Conv2d(channels, 3, 3, padding=1)
+        self.norm_out, self.conv_out = norm(channels, options), nn.Conv2d(channels, options.get("outChannels", images), 3, padding=1)
 
     def forward(self, x, t):
         half = self.base // 2
