@@ -119,7 +119,7 @@ interface NativeEngine {
     makeError: (code: string, message: string) => Error,
   ): void;
   list(library: string): NativeDeviceDescription[];
-  open(library: string, ordinal: number, threads: number, memoryLimit: number): number;
+  open(library: string, ordinal: number, threads: number, memoryLimit: number, profile: string, name: string): number;
   synchronize(device: number): number;
   destroy(device: number): void;
   /** Ends all executors of this thread, after the command that each is running. */

@@ -16,7 +16,8 @@ export const exitStatus = { done: 0, failed: 1, usage: 2 } as const;
 const footer = `
 Exit status: 0 done, 1 failed, 2 wrong usage. Ctrl-C: train saves a checkpoint and ends with 0, sample and evaluate write
 nothing and end with 1.
-Environment: DIFFUSION_DEVICE is the default of --device, DIFFUSION_NATIVE_PATH a folder with the native files.`;
+Environment: DIFFUSION_DEVICE is the default of --device, DIFFUSION_NATIVE_PATH a folder with the native files,
+DIFFUSION_PROFILE a file for a trace of every operation's time.`;
 
 /** Runs the program with these arguments and gives its exit status. Problems go to standard error. */
 export async function run(argv: readonly string[]): Promise<number> {

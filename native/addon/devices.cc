@@ -36,8 +36,10 @@ napi_value list(Session&, napi_env env, std::string library) {
   return result;
 }
 
-double open(Session& session, napi_env, std::string library, int32_t ordinal, int32_t threads, double memory_limit) {
-  return session.open(library, ordinal, threads, memory_limit);
+// profile: the path of a trace, or ""; its row there has the name
+double open(Session& session, napi_env, std::string library, int32_t ordinal, int32_t threads, double memory_limit,
+            std::string profile, std::string name) {
+  return session.open(library, ordinal, threads, memory_limit, {std::move(profile), std::move(name)});
 }
 
 double synchronize(Session& session, napi_env, double id) {

@@ -101,12 +101,13 @@ void Session::cancel_ticket() {
   if (--open_tickets_ == 0) napi_unref_threadsafe_function(env_, wake_);
 }
 
-double Session::open(const std::string& library, int32_t ordinal, int32_t threads, double memory_limit) {
+double Session::open(const std::string& library, int32_t ordinal, int32_t threads, double memory_limit,
+                     Device::TraceOptions trace) {
   if (!completions_) fail(code::device, "the addon has not been started");
   if (!(memory_limit >= 0 && memory_limit <= 0x1p53) || threads < 0 || ordinal < 0)
     fail(code::option, "open: a number is out of range");
   devices_.push_back(std::make_unique<Device>(load_backend(library), ordinal, threads,
-                                              static_cast<size_t>(memory_limit), completions_));
+                                              static_cast<size_t>(memory_limit), completions_, std::move(trace)));
   return static_cast<double>(devices_.size());
 }
 

@@ -39,7 +39,8 @@ class Session {
   void start(napi_value on_complete, napi_value make_error);
   napi_value make_error(const Error& error) const;
 
-  double open(const std::string& library, int32_t ordinal, int32_t threads, double memory_limit);
+  double open(const std::string& library, int32_t ordinal, int32_t threads, double memory_limit,
+              Device::TraceOptions trace);
   void destroy(double device);  // after its last ticket: joins the executor
   Device& device(double id);
 

@@ -9,7 +9,7 @@
 
 namespace diffusion {
 
-inline constexpr uint32_t kAbi = 8;  // raised with any change of this file or of an operation's struct
+inline constexpr uint32_t kAbi = 9;  // raised with any change of this file or of an operation's struct
 
 struct Failure {
   char code[32];  // one of error.h
@@ -76,6 +76,13 @@ struct Backend {
   // Neither waits for the device; where work is synchronous, Done is called at once.
   void (*download)(Stream* stream, void* host, const void* device, size_t bytes, Done done, void* context);
   void (*notify)(Stream* stream, Done done, void* context);
+
+  // Moments in the device's own time, for profiles; null where work ends within the calls that ask for it. Not while
+  // a program is captured. Mark `number` (0, 1, 2, … in this order, 0 begins anew and waits for the device) is passed
+  // when everything submitted before it has ended; read_marks waits for the first `count` of them, and gives their
+  // moments in nanoseconds of the host's steady clock.
+  bool (*mark)(Stream* stream, int32_t number, Failure* failure);
+  bool (*read_marks)(Stream* stream, int64_t* moments, int32_t count, Failure* failure);
 
   // Programs as one piece of work; null where the engine replays the stored commands one by one. Between begin and end
   // the functions above record instead of running; `commands` and `upload_bytes` (each upload rounded up to 256) are

@@ -66,6 +66,8 @@ struct Command {
   virtual size_t upload_bytes() const { return 0; }
   // What it does on a device (work.h); false for what only concerns the queue.
   virtual bool describe(Work&) const { return false; }
+  // Whether running it now comes to nothing, because of what has failed before.
+  virtual bool is_skipped(const Executor& executor) const;
 };
 using CommandPtr = std::shared_ptr<const Command>;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/profile.h"
 #include "core/transfer.h"
 
 namespace diffusion {
@@ -62,7 +63,7 @@ struct ForgetFaults final : Command {
 }  // namespace
 
 Device::Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t memory_limit,
-               std::shared_ptr<Completions> completions)
+               std::shared_ptr<Completions> completions, TraceOptions trace)
     : backend_(backend.api),
       ordinal_(ordinal),
       bf16_(backend_.computes_bf16(ordinal)),
@@ -73,7 +74,7 @@ Device::Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t 
       completions_(std::move(completions)),
       pool_(slab_source()),
       arena_(slab_source()) {
-  const auto open = [this, threads](Executor& executor) {
+  const auto open = [this, threads, trace = std::move(trace)](Executor& executor) {
     const auto account = [](void* context, int64_t bytes) {
       auto& device = *static_cast<Device*>(context);
       if (bytes > 0) return device.take(static_cast<size_t>(bytes));
@@ -87,9 +88,17 @@ Device::Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t 
     const OpenOptions options{ordinal_, threads, account, ended, this};
     Failure failure{};
     executor.stream = executor.backend.open(&options, &failure);
-    if (executor.stream == nullptr) executor.closed = to_fault(failure);
+    if (executor.stream == nullptr)
+      executor.closed = to_fault(failure);
+    else if (!trace.path.empty())
+      try {
+        executor.profile = std::make_shared<Profile>(trace.path, trace.name);
+      } catch (const Error& error) {
+        executor.closed = std::make_shared<Fault>(Fault{error.code, error.what()});
+      }
   };
   const auto close = [](Executor& executor) {
+    executor.write_profile();
     if (executor.stream != nullptr) executor.backend.close(executor.stream);
   };
   queue_ = std::make_unique<Queue>(backend_, open, close);

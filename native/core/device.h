@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -45,9 +46,13 @@ class Device {
     size_t used, peak, reserved;
   };
 
-  // memory_limit in bytes, 0: the backend's default.
+  // memory_limit in bytes, 0: the backend's default. `trace`: where to write how long its commands take, under which
+  // name; without a path nothing is measured.
+  struct TraceOptions {
+    std::string path, name;
+  };
   Device(LoadedBackend& backend, int32_t ordinal, int32_t threads, size_t memory_limit,
-         std::shared_ptr<Completions> completions);
+         std::shared_ptr<Completions> completions, TraceOptions trace = {});
   ~Device();  // joins the executor; queued work that has not started is dropped when stop() came first
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;

@@ -2,7 +2,17 @@
 
 #include <future>
 
+#include "core/profile.h"
+
 namespace diffusion {
+
+bool Command::is_skipped(const Executor& executor) const { return executor.closed != nullptr; }
+
+void Executor::execute_profiled(const CommandPtr& command) { profile->execute(*this, command); }
+
+void Executor::write_profile() {
+  if (profile) profile->write(*this);
+}
 
 bool Executor::map_again(const void* address, Failure& failure) {
   const auto* at = static_cast<const char*>(address);

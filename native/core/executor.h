@@ -10,6 +10,8 @@
 
 namespace diffusion {
 
+class Profile;
+
 struct Executor {
   explicit Executor(const Backend& backend) : backend(backend) {}
 
@@ -30,8 +32,17 @@ struct Executor {
   };
   std::vector<Slab> unmapped;  // reserved, but there was no memory for them
 
-  // Runs it, and notes it down while runs of programs may still report.
+  std::shared_ptr<Profile> profile;  // null: nothing is measured
+
   void execute(const CommandPtr& command) {
+    if (profile) [[unlikely]]
+      return execute_profiled(command);
+    carry_out(command);
+  }
+  void write_profile();  // all that has been measured, once the device has got there
+
+  // Runs it, and notes it down while runs of programs may still report.
+  void carry_out(const CommandPtr& command) {
     if (journal.empty()) return command->run(*this);
     journal.update(*this);
     own = nullptr;
@@ -63,6 +74,7 @@ struct Executor {
   void wait();  // until everything submitted has ended
 
  private:
+  void execute_profiled(const CommandPtr& command);
   bool map_again(const void* address, Failure& failure);
 };
 

@@ -12,6 +12,7 @@ constexpr int kMostRefusals = 3;  // then a body is not tried again
 bool Graphs::run(Executor& executor, const std::shared_ptr<const ProgramBody>& body) {
   const Backend& backend = executor.backend;
   if (backend.begin_capture == nullptr || executor.closed || body->commands.empty()) return false;
+  if (executor.profile) return false;  // a graph would be one command of it
   // One by one where a mark decides which commands run, and where memory has yet to be found.
   if (!executor.unmapped.empty() || (!executor.faults.empty() && executor.faults.any_of(body->storages))) return false;
 

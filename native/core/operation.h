@@ -47,6 +47,9 @@ struct Operation final : Command {
     work = work_of(op);
     return true;
   }
+  bool is_skipped(const Executor& executor) const override {
+    return executor.fault_of(marking.reads, marking.read_count) != nullptr;
+  }
 
  private:
   bool reach(Executor& executor, Failure& failure) const {

@@ -125,6 +125,9 @@ CommandPtr Download::trace(const CommandPtr&) const {
 
 bool Download::describe(Work& work) const { return describe_transfer("download", extent, false, work); }
 
-void Synchronize::run(Executor& executor) const { finish_later(executor, completions, ticket, executor.closed); }
+void Synchronize::run(Executor& executor) const {
+  executor.write_profile();
+  finish_later(executor, completions, ticket, executor.closed);
+}
 
 }  // namespace diffusion

@@ -60,6 +60,7 @@ struct Download final : Command {
   void run(Executor& executor) const override;
   CommandPtr trace(const CommandPtr&) const override;
   bool describe(Work& work) const override;
+  bool is_skipped(const Executor& executor) const override { return executor.fault_of(&extent, 1) != nullptr; }
 
  private:
   mutable std::shared_ptr<Reading> reading_;

@@ -3,8 +3,9 @@
 
 using namespace diffusion::emulator;
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new CUevent_st;
+  (*event)->timed = (flags & cudaEventDisableTiming) == 0;
   return cudaSuccess;
 }
 
@@ -22,12 +23,13 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
       return cudaSuccess;
     }
     event->capture = nullptr;
-    event->done = std::make_shared<bool>(false);
+    event->passing = std::make_shared<CUevent_st::Passing>();
+    event->recorded = true;
     event->stream = stream;
   }
-  return failed(enqueue(stream, [done = event->done] {
+  return failed(enqueue(stream, [passing = event->passing] {
     const std::lock_guard hold(lock());
-    *done = true;
+    *passing = {true, std::chrono::steady_clock::now()};
     changed().notify_all();
     return std::string();
   }));
@@ -39,8 +41,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     return error;
   {
     std::unique_lock hold(lock());
-    if (!*event->done) start(*event->stream);
-    changed().wait(hold, [done = event->done] { return *done; });
+    if (!event->passing->done) start(*event->stream);
+    changed().wait(hold, [passing = event->passing] { return passing->done; });
   }
   return sticky();
 }
@@ -51,9 +53,21 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   if (const cudaError_t error = refuse_captured(event->capture, cudaErrorCapturedEvent); error != cudaSuccess)
     return error;
   const std::lock_guard hold(lock());
-  if (*event->done) return cudaSuccess;
+  if (event->passing->done) return cudaSuccess;
   start(*event->stream);
   return cudaErrorNotReady;
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  if (sticky() != cudaSuccess) return cudaErrorLaunchFailure;
+  for (const cudaEvent_t event : {begin, end})
+    if (const cudaError_t error = refuse_captured(event->capture, cudaErrorCapturedEvent); error != cudaSuccess)
+      return error;
+  const std::lock_guard hold(lock());
+  if (!begin->timed || !end->timed || !begin->recorded || !end->recorded) return failed(cudaErrorInvalidResourceHandle);
+  if (!begin->passing->done || !end->passing->done) return failed(cudaErrorNotReady);
+  *milliseconds = std::chrono::duration<float, std::milli>(end->passing->moment - begin->passing->moment).count();
+  return cudaSuccess;
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -62,10 +76,10 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     const std::lock_guard hold(lock());
     if (stream != nullptr && (stream->capture || event->capture)) return failed(wait_in_capture(*stream, *event));
   }
-  return failed(enqueue(stream, [done = event->done, source = event->stream] {
+  return failed(enqueue(stream, [passing = event->passing, source = event->stream] {
     std::unique_lock hold(lock());
-    if (!*done) start(*source);
-    changed().wait(hold, [&] { return *done; });
+    if (!passing->done) start(*source);
+    changed().wait(hold, [&] { return passing->done; });
     return std::string();
   }));
 }

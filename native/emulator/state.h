@@ -1,6 +1,7 @@
 // What the parts of the emulated runtime share.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -82,7 +83,12 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
-  std::shared_ptr<bool> done = std::make_shared<bool>(true);
+  struct Passing {
+    bool done = false;
+    std::chrono::steady_clock::time_point moment;
+  };
+  bool timed = true, recorded = false;
+  std::shared_ptr<Passing> passing = std::make_shared<Passing>(Passing{true, {}});
   cudaStream_t stream = nullptr;
   // When it was last recorded in a capture:
   std::shared_ptr<diffusion::emulator::Capture> capture;

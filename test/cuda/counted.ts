@@ -17,7 +17,7 @@ export const library = findNativeFile('libdiffusion_counted.so');
 /** Opens it; one at a time is open. */
 export async function openCounted(plan: keyof typeof plans): Promise<Device> {
   if (library === null) throw new Error('the emulator is built with CMake only');
-  const id = addon().open(library, plans[plan], 0, 0);
+  const id = addon().open(library, plans[plan], 0, 0, '', 'emulator');
   const device = new Device(addon(), id, { id: 'emulator', available: true, bf16: true });
   await device.synchronize();
   return device;

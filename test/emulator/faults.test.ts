@@ -78,6 +78,11 @@ const others: Record<string, string | RegExp> = {
   'too many threads': 'cudaErrorInvalidConfiguration',
   'empty grid': 'cudaErrorInvalidConfiguration',
   'grid too high': 'cudaErrorInvalidConfiguration',
+  'event: time between two': 'soon',
+  'event: time of the work between two': 'later',
+  'event: time before it has passed': 'cudaErrorNotReady',
+  'event: time without timing': 'cudaErrorInvalidResourceHandle',
+  'event: time of one never recorded': 'cudaErrorInvalidResourceHandle',
   'allocation while capturing': 'cudaErrorStreamCaptureUnsupported, cudaErrorStreamCaptureInvalidated',
 };
 

@@ -12,7 +12,7 @@ test.skipIf(missing)(`a device that could not be opened fails everything, what l
   const program = `
     const { addon, completion } = require(${JSON.stringify(join(__dirname, '..', '..', 'dist', 'native.js'))});
     const native = addon();
-    const open = () => native.open(${JSON.stringify(emulator)}, 0, 1, 4e6);
+    const open = () => native.open(${JSON.stringify(emulator)}, 0, 1, 4e6, '', '');
     (async () => {
       const first = open();
       const x = native.allocate(first, 0, 8, 64, 8);
@@ -37,7 +37,7 @@ test.skipIf(missing)(`a device that could not be opened fails everything, what l
 
 test('a result must not lie where the state of the random numbers does', () => {
   const native = addon();
-  const device = native.open(findNativeFile('libdiffusion_cpu.so') as string, 0, 1, 4e6);
+  const device = native.open(findNativeFile('libdiffusion_cpu.so') as string, 0, 1, 4e6, '', '');
   const state = native.allocate(device, 3, 4);
   expect(() => native.randomIntegers(state, 0, 9, state, 0, 0, 0, 0)).toThrow(/state of the random numbers/);
   native.destroy(device);

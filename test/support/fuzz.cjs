@@ -53,7 +53,7 @@ const special = {
   start: () => native.start(argument(), argument()),
   list: () => native.list(pick([library, argument(), ''])),
   open() {
-    const id = native.open(random() < 0.9 ? library : argument(), pick([0, 0, 0, 1, argument()]), pick([1, 2, 300, argument()]), pick([4e6, 4e6, 1e5, 'none', -1, NaN]));
+    const id = native.open(random() < 0.9 ? library : argument(), pick([0, 0, 0, 1, argument()]), pick([1, 2, 300, argument()]), pick([4e6, 4e6, 1e5, 'none', -1, NaN]), pick(['', '', '', '/no/such/trace.json', 7]), pick(['cpu', 7]));
     waiting.push(completion(native.synchronize(id)));
     keep(devices, 3, id, (old) => native.destroy(old));
   },
@@ -94,7 +94,7 @@ for (const name of names) {
 let good = 0;
 const tried = new Set();
 (async () => {
-  devices.push(native.open(library, 0, 2, 4e6));
+  devices.push(native.open(library, 0, 2, 4e6, '', 'cpu'));
   for (let i = 0; i < calls; i++) {
     const name = random() < 0.4 ? pick(['allocate', 'allocate', 'alias', 'upload', 'release']) : pick(names);
     tried.add(name);

@@ -119,6 +119,14 @@ void download(Stream* stream, void* host, const void* device, size_t bytes, Done
 
 void notify(Stream* stream, Done done, void* context) { stream->impl->completer->notify(done, context); }
 
+bool mark(Stream* stream, int32_t number, Failure* failure) {
+  return attempt(*stream, failure, [&] { stream->impl->marks.put(*stream, number); });
+}
+
+bool read_marks(Stream* stream, int64_t* moments, int32_t count, Failure* failure) {
+  return attempt(*stream, failure, [&] { stream->impl->marks.read(moments, count); });
+}
+
 bool begin_capture(Stream* stream, size_t commands, size_t upload_bytes, Failure* failure) {
   return attempt(*stream, failure, [&] { cuda::begin_capture(*stream, commands, upload_bytes); });
 }
@@ -153,6 +161,8 @@ const Backend backend = {
     .copy = copy,
     .download = download,
     .notify = notify,
+    .mark = mark,
+    .read_marks = read_marks,
     .begin_capture = begin_capture,
     .end_capture = end_capture,
     .is_current = is_current,

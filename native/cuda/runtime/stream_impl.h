@@ -8,6 +8,7 @@
 #include "cuda/runtime/completer.h"
 #include "cuda/runtime/devices.h"
 #include "cuda/runtime/graph.h"
+#include "cuda/runtime/marks.h"
 #include "cuda/runtime/staging.h"
 #include "cuda/runtime/status.h"
 #include "cuda/runtime/stream.h"
@@ -29,6 +30,7 @@ struct Stream::Impl {
   std::unique_ptr<cuda::Replays> replays;
   std::unique_ptr<cuda::Completer> completer;  // uses the replays
   std::unique_ptr<cuda::Capture> capture;      // while a program is recorded
+  cuda::Marks marks;
 
   bool account(int64_t change) { return options.account == nullptr || options.account(options.context, change); }
   // Device memory that counts towards the limit; throws Error(out_of_memory).
