@@ -42,21 +42,21 @@ const rounds = { quick: 2, full: 4 };
 /** The operations of CIFAR-10's and ImageNet-64's networks; of a tiny one where the device is emulated. */
 export async function* kernels(context: SuiteContext): AsyncGenerator<Found> {
   const device = await openDevice(context.device, { threads: context.threads });
-  const peers = new Map<DTypeName, Peer>();
+  const peers = new Map<DTypeName, Peer | null>();
   try {
     const cases = casesOf(device, context);
     for (const [done, one] of cases.entries()) {
       context.signal.throwIfAborted();
       context.progress(done, cases.length, nameOf(one.spec));
-      if (context.peers && !peers.has(one.dtype)) {
-        const peer = await startPeer(context, one.dtype);
-        if (peer) peers.set(one.dtype, peer);
-      }
-      yield { measurement: await measure(device, one, context, peers.get(one.dtype)) };
+      if (context.peers && !peers.has(one.dtype)) peers.set(one.dtype, await startPeer(context, one.dtype));
+      yield { measurement: await measure(device, one, context, peers.get(one.dtype) ?? null) };
     }
     context.progress(cases.length, cases.length, '');
+  } catch (error) {
+    context.signal.throwIfAborted(); // what Ctrl-C does to the peers is no fault of theirs
+    throw error;
   } finally {
-    for (const peer of peers.values()) peer.stop();
+    for (const peer of peers.values()) peer?.stop();
     await device.close();
   }
 }
@@ -79,7 +79,10 @@ function casesOf(device: Device, { device: id, dtypes, quick, only, batches }: S
 }
 
 async function startPeer({ device, python, threads }: SuiteContext, dtype: DTypeName): Promise<Peer | null> {
-  if (!hasModule(python, 'torch')) return null;
+  if (!hasModule(python, 'torch')) {
+    console.error(`${python} has no PyTorch to compare ${dtype} with`);
+    return null;
+  }
   const program = join(__dirname, '..', '..', '..', 'bench', 'peers', 'torch_kernels.py');
   return Peer.start(python, program, device, dtype, '10', String(threads));
 }
@@ -88,7 +91,7 @@ async function measure(
   device: Device,
   { network, batch, dtype, spec }: Case,
   context: SuiteContext,
-  peer?: Peer,
+  peer: Peer | null,
 ): Promise<Measurement> {
   const { quick, repetitions, ceilings } = context;
   const turns = quick ? rounds.quick : rounds.full;

@@ -14,7 +14,7 @@ Without a choice: the tests, then the benchmarks. Results are written below resu
   --bench        the benchmarks, beside PyTorch where python3 has it
   --sanitizer    compute-sanitizer's memcheck and racecheck over a part of the tests, where that tool is found
   --device <id>  what the benchmarks run on (default: cuda where it can be used, else cpu); the tests fail when it is not there
-  --only <list>  of the benchmarks kernels, blocks, overhead, unet, losses (default: all)
+  --only <list>  of the benchmarks kernels, blocks, train, sample, overhead, losses (default: all)
   --dtype <list> of the element types f32, bf16 (default: all that the device computes in)
   --quick        small sizes and few repetitions
   --python <p>   the Python that has PyTorch (default: python3; none: no comparison)`;
@@ -27,7 +27,7 @@ const { values: options, positionals: chosen } = parseArgs({
     bench: { type: 'boolean' },
     sanitizer: { type: 'boolean' },
     device: { type: 'string' },
-    only: { type: 'string', default: 'kernels,blocks,overhead,unet,losses' },
+    only: { type: 'string', default: 'kernels,blocks,train,sample,overhead,losses' },
     dtype: { type: 'string', default: 'f32,bf16' },
     quick: { type: 'boolean' },
     python: { type: 'string', default: 'python3' },
@@ -102,7 +102,7 @@ function runBenches() {
   const wanted = options.only.split(',');
   const python = ['--python', join(root, 'runtime/python3')];
   let ok = true;
-  const suites = ['kernels', 'blocks', 'overhead'].filter((name) => wanted.includes(name));
+  const suites = ['kernels', 'blocks', 'train', 'sample', 'overhead'].filter((name) => wanted.includes(name));
   if (suites.length > 0) {
     const what = ['--suite', suites.join(','), '--device', device, '--dtype', dtypes.join(','), '--peers', ...python, ...quick];
     ok = node('dist/cli/main.js', 'bench', ...what, '--json', resultPath('bench'));
@@ -110,10 +110,6 @@ function runBenches() {
   if (wanted.includes('losses')) {
     const [path, steps] = [resultPath('losses'), options.quick ? 4 : 200];
     ok = compareTrainings({ root, device, dtypes, steps, path, about: machine(device) }) && ok;
-  }
-  for (const dtype of wanted.includes('unet') ? dtypes : []) {
-    const target = ['--device', device, '--dtype', dtype, ...python, '--json', resultPath(`unet-${dtype}`)];
-    ok = node('dist/bench/unet.js', ...target, ...quick) && ok;
   }
   return ok;
 }
