@@ -2,7 +2,7 @@ import { type Device, openDevice } from 'diffusion-native';
 import { workOf } from './floor.js';
 import { prepare } from './kernelRuns.js';
 import type { Spec } from './kernelSpecs.js';
-import type { Ceiling, DTypeName, Work } from './result.js';
+import type { Ceiling, DTypeName } from './result.js';
 import { cpuCache, type Pace, Timed } from './timing.js';
 
 /** A convolution is a product of matrices too, and on some machines a faster one than any written as such. */
@@ -17,8 +17,8 @@ function products(device: string): Spec[] {
   return [{ kind: 'gemm', n: 32 }];
 }
 
-/** Bytes of an array whose copy is the ceiling of memory: far beyond the caches. */
-function copyBytes(device: string): number {
+/** Bytes of an array that is copied, and changed in place: the faster is the ceiling of memory. It is far beyond the caches. */
+function arrayBytes(device: string): number {
   if (device.startsWith('cuda')) return 2 ** 32;
   return device === 'cpu' ? Math.max(2 ** 28, 8 * cpuCache()) : 4096;
 }
@@ -29,15 +29,13 @@ export async function measureCeilings(id: string, threads: number, dtypes: reado
   try {
     const ceilings: Ceiling[] = [];
     for (const dtype of dtypes) {
-      let flopsPerSecond = 0;
-      for (const spec of products(id))
-        flopsPerSecond = Math.max(flopsPerSecond, (await fastest(device, spec, dtype, pace)).flops);
-      const { bytes: bytesPerSecond } = await fastest(
-        device,
-        { kind: 'copy', n: copyBytes(id) / (dtype === 'bf16' ? 2 : 4) },
-        dtype,
-        pace,
+      const passes = (['copy', 'update'] as const).map(
+        (kind): Spec => ({ kind, n: arrayBytes(id) / (dtype === 'bf16' ? 2 : 4) }),
       );
+      const [flopsPerSecond, bytesPerSecond] = [
+        await fastest(device, products(id), 'flops', dtype, pace),
+        await fastest(device, passes, 'bytes', dtype, pace),
+      ];
       ceilings.push({ dtype, flopsPerSecond, bytesPerSecond });
     }
     return ceilings;
@@ -46,14 +44,23 @@ export async function measureCeilings(id: string, threads: number, dtypes: reado
   }
 }
 
-/** FLOPs and bytes a second of the fastest batch. */
-async function fastest(device: Device, spec: Spec, dtype: DTypeName, pace: Pace): Promise<Work> {
-  const operation = prepare(device, spec, dtype);
-  const program = device.record(operation.run);
-  const timed = await Timed.prepare(device, program, 1, pace);
-  const seconds = Math.min(...(await timed.measure(pace.batches)));
-  const { flops, bytes } = workOf(program.commands);
-  program.dispose();
-  operation.dispose();
-  return { flops: flops / seconds, bytes: bytes / seconds };
+/** FLOPs or bytes a second of the fastest batch of the fastest operation. */
+async function fastest(
+  device: Device,
+  specs: readonly Spec[],
+  of: 'flops' | 'bytes',
+  dtype: DTypeName,
+  pace: Pace,
+): Promise<number> {
+  let most = 0;
+  for (const spec of specs) {
+    const operation = prepare(device, spec, dtype);
+    const program = device.record(operation.run);
+    const timed = await Timed.prepare(device, program, 1, pace);
+    const seconds = Math.min(...(await timed.measure(pace.batches)));
+    most = Math.max(most, workOf(program.commands)[of] / seconds);
+    program.dispose();
+    operation.dispose();
+  }
+  return most;
 }

@@ -109,6 +109,10 @@ function prepareRun(device: Device, spec: Spec, dtype: DTypeName, own: Own): () 
       const [x, weight, y] = [random(spec.n, spec.n), random(spec.n, spec.n), out(spec.n, spec.n)];
       return () => native.linear(x.handle, weight.handle, 0, 0, y.handle);
     }
+    case 'update': {
+      const x = random(spec.n);
+      return () => native.scale(x.handle, x.handle, 1, 0);
+    }
     case 'copy': {
       const [x, y] = [random(spec.n), out(spec.n)];
       return () => native.scale(x.handle, y.handle, 1, 0);

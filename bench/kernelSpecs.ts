@@ -31,8 +31,8 @@ export type Spec =
   | { kind: 'noising' | 'reverseStep'; n: number; size: number }
   /** Norm, clip, AdamW, average, over parameters of these shapes. */
   | { kind: 'optimizer'; shapes: readonly (readonly number[])[] }
-  /** A product of two n × n matrices, and a copy of n values: what the machine can do at most. */
-  | { kind: 'gemm' | 'copy'; n: number };
+  /** A product of two n × n matrices, a copy of n values, and their multiplication in place: what the machine can do at most. */
+  | { kind: 'gemm' | 'copy' | 'update'; n: number };
 
 /** So many batches are noised at once: at the size of one, starting it takes longer than doing it. */
 const processBatches = 64;
@@ -118,6 +118,8 @@ export function nameOf(spec: Spec): string {
       return `gemm ${spec.n}³`;
     case 'copy':
       return `copy of ${spec.n} values`;
+    case 'update':
+      return `update of ${spec.n} values`;
     default:
       return `${spec.kind === 'noising' ? 'noising' : 'reverse step'} ${spec.size}²×3`;
   }

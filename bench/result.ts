@@ -12,7 +12,7 @@ export interface Ceiling {
   dtype: DTypeName;
   /** Of the fastest of a few large products of matrices, convolutions among them. */
   flopsPerSecond: number;
-  /** Of a copy beyond the caches, bytes read and bytes written together. */
+  /** Of a copy beyond the caches, or of a pass that changes an array in place; bytes read and bytes written together. */
   bytesPerSecond: number;
 }
 
