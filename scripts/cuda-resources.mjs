@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 /** Files of native/cuda whose kernels may neither spill nor have arrays in local memory. */
-const hot = /^(adamw|attention|conv|gemm|group_norm|linear|mma|process|reverse_step)/;
+const hot = /^(adamw|attention|conv|gemm|group_norm|linear|mma|process|reverse_step|variational)/;
 /**
  * Bytes that kernels of these files may keep on the stack after all: in the float32 products (gemm.cuh) ptxas puts one value
  * there for some architectures rather than take more than 80 registers.

@@ -56,10 +56,19 @@ DEVICE void finish_segment(const Finish& finish, int64_t segment, int64_t blocks
   if (threadIdx.x == 0) finish(segment, sum);
 }
 
+// Blocks that a multiprocessor shall hold, which bounds the registers; 0: as ptxas likes.
+template <class Term>
+constexpr int places_of() {
+  if constexpr (requires { Term::kPlaces; })
+    return Term::kPlaces;
+  else
+    return 0;
+}
+
 // partial[s, b] = Σ term over block b of segment s. Where one block sums a segment, or the segment is the only one,
 // this finishes it too: the block that ends last adds what all have left, in their order.
 template <class Term, class Finish>
-KERNEL(kSumThreads)
+KERNEL(kSumThreads, places_of<Term>())
 sum_kernel(Term term, Finish finish, int64_t segments, int64_t length, int64_t blocks, double* partial,
            unsigned* arrivals) {
   DYN_SMEM(double, shared);

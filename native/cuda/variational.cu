@@ -73,7 +73,7 @@ enum class Quantity { bound, start_error, noise_error };
 
 template <Quantity quantity>
 struct BoundSum {
-  static constexpr int n = 4;
+  static constexpr int n = 4, kPlaces = quantity == Quantity::bound ? 2 : 0;
   BoundInputs inputs;
   const float* noise;
   bool whole_noise;
