@@ -103,4 +103,4 @@ export {
   LossSecondMomentSampler,
 } from './training/lossSecondMoment.js';
 export { Trainer, type TrainingProgress } from './training/trainer.js';
-export type { TrainerOptions } from './training/trainerOptions.js';
+export type { ResumeOptions, TrainerOptions } from './training/trainerOptions.js';

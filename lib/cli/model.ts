@@ -18,20 +18,13 @@ export async function openModel(
   path: string,
   dtype: ComputeType,
 ): Promise<{ model: UNet; diffusion: GaussianDiffusion }> {
-  if (await exists(join(path, 'model_index.json'))) return openPipeline(device, path, dtype);
+  if (await exists(join(path, 'model_index.json'))) return loadPipeline(device, path, { dtype });
   if (await exists(join(path, descriptionFile))) return openCheckpoint(device, path, dtype);
   if (await exists(join(path, 'latest')))
     return openCheckpoint(device, join(path, await new CheckpointFolder(path).newest()), dtype);
   throw new FileFormatError(
     `'${path}' is neither a pipeline folder (no model_index.json) nor the output of 'diffusion-native train' (no latest)`,
   );
-}
-
-async function openPipeline(device: Device, path: string, dtype: ComputeType) {
-  const { model, diffusion } = await loadPipeline(device, path);
-  if (dtype === 'f32') return { model, diffusion };
-  model.dispose();
-  return { model: await UNet.load(device, path, { dtype }), diffusion };
 }
 
 async function openCheckpoint(device: Device, path: string, dtype: ComputeType) {

@@ -29,7 +29,7 @@ export interface GaussianDiffusionOptions {
   clipDenoised?: boolean;
   /**
    * Changes predictions of x_0 in reverse steps, before they are clipped: gets f32 values in the shape of the images and returns such
-   * ones, which pass to the process. Not part of checkpoints.
+   * ones, which pass to the process. Neither checkpoints nor pipelines hold it: give it to `Trainer.resume` and `loadPipeline` again.
    */
   denoisedFn?: (predXStart: Tensor) => Tensor;
   /** Clip each sample's x_0 to [-s, s] and divide it by s, which lies between 1 and `max`, instead of `clipDenoised`. */

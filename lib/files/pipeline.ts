@@ -9,6 +9,7 @@ import { UNet } from '../nn/unet.js';
 import type { UNetLoadOptions } from '../nn/unetArguments.js';
 import { checkDevice } from '../nn/unetOptions.js';
 import { checkPath, oneOf, parseOptions, show, string } from '../options.js';
+import type { Tensor } from '../tensor.js';
 import { componentFolder, diffusersVersion, makeFolder } from './diffusers.js';
 import { readJson, writeJson } from './json.js';
 import { processOf, type SchedulerProcess, schedulerConfigOf } from './schedulerConfig.js';
@@ -41,10 +42,13 @@ export interface Pipeline {
   schedulerConfig: Readonly<Record<string, unknown>>;
 }
 
-/** Options of `loadPipeline`: those of `UNet.load`. */
-export type LoadPipelineOptions = Pick<UNetLoadOptions, 'dtype' | 'variant'>;
+/** Options of `loadPipeline`: those of `UNet.load`, and what a folder cannot hold. */
+export interface LoadPipelineOptions extends Pick<UNetLoadOptions, 'dtype' | 'variant'> {
+  /** As in `GaussianDiffusionOptions`, for the process. */
+  denoisedFn?: (predXStart: Tensor) => Tensor;
+}
 
-const { prediction, variance, clipDenoised } = diffusionSchema.entries;
+const { prediction, variance, clipDenoised, denoisedFn } = diffusionSchema.entries;
 const schema = v.strictObject({
   model: v.custom<UNet>((value) => value instanceof UNet, 'a UNet'),
   schedule: v.optional(v.custom<NoiseSchedule>((value) => value instanceof NoiseSchedule, 'a NoiseSchedule')),
@@ -53,11 +57,11 @@ const schema = v.strictObject({
   variance: v.optional(variance.wrapped),
   clipDenoised: v.optional(clipDenoised.wrapped),
 });
-const loadSchema = v.strictObject({ dtype: v.optional(oneOf('f32', 'bf16')), variant: v.optional(string()) });
+const loadSchema = v.strictObject({ dtype: v.optional(oneOf('f32', 'bf16')), variant: v.optional(string()), denoisedFn });
 
 /**
  * Writes what `DDPMPipeline.from_pretrained` of diffusers reads: model_index.json, unet/ and scheduler/scheduler_config.json.
- * Leave the weights unchanged until the promise settles.
+ * Leave the weights unchanged until the promise settles. A process's `denoisedFn` is not part of it: give it to `loadPipeline` again.
  * @throws OptionError for what a DDPMScheduler cannot express: a respaced schedule, rescaled timesteps; FileFormatError naming the
  * file that cannot be written.
  */
@@ -93,7 +97,7 @@ export async function savePipeline(folder: string, options: SavePipelineOptions)
  * @throws FileFormatError naming the file and the key or tensor at fault.
  */
 export async function loadPipeline(device: Device, folder: string, options: LoadPipelineOptions = {}): Promise<Pipeline> {
-  const { dtype, variant } = parseOptions('loadPipeline', loadSchema, options);
+  const { dtype, variant, denoisedFn } = parseOptions('loadPipeline', loadSchema, options);
   checkDevice('loadPipeline', device);
   checkPath('loadPipeline', 'folder', folder);
   const path = join(await componentFolder(folder, 'scheduler', 'scheduler_config.json'), 'scheduler_config.json');
@@ -101,7 +105,7 @@ export async function loadPipeline(device: Device, folder: string, options: Load
   if (schedulerConfig === null || typeof schedulerConfig !== 'object' || Array.isArray(schedulerConfig))
     throw new FileFormatError(`'${path}' must hold an object, got ${show(schedulerConfig)}`);
   const { schedule, ...process } = processOf(schedulerConfig, `'${path}'`);
-  const diffusion = new GaussianDiffusion(device, schedule, process);
+  const diffusion = new GaussianDiffusion(device, schedule, { ...process, ...(denoisedFn && { denoisedFn }) });
   const model = await UNet.load(device, folder, { dtype, variant });
   return { model, schedule, diffusion, schedulerConfig: schedulerConfig as Record<string, unknown> };
 }

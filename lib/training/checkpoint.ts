@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import * as v from 'valibot';
-import type { ImageDataset } from '../data/dataset.js';
 import type { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
 import { settingsOfProcess } from '../diffusion/gaussianOptions.js';
@@ -14,7 +13,7 @@ import { checkpointName, descriptionFile } from './checkpointFolder.js';
 import { readLossHistory, writeLossHistory } from './lossHistoryFile.js';
 import type { LossSecondMomentSampler } from './lossSecondMoment.js';
 import { readMoments, writeMoments } from './moments.js';
-import { type CheckedTrainerOptions, settingsOf } from './trainerOptions.js';
+import { type CheckedTrainerOptions, type ResumeOptions, settingsOf } from './trainerOptions.js';
 
 const record = () => v.record(v.string(), v.unknown(), 'an object');
 const schema = v.object({
@@ -32,8 +31,8 @@ const schema = v.object({
   options: record(),
   /** How the network computes. */
   model: v.object({ dtype: oneOf('f32', 'bf16'), gradientCheckpointing: v.optional(boolean(), false) }),
-  /** `NoiseSchedule.toJSON()` and the options of the diffusion process. */
-  diffusion: v.object({ schedule: record(), options: record() }),
+  /** `NoiseSchedule.toJSON()`, the options of the diffusion process, and whether it had a `denoisedFn` besides. */
+  diffusion: v.object({ schedule: record(), options: record(), denoisedFn: v.optional(boolean(), false) }),
   data: v.object({ fingerprint: string(), length: v.nullable(integer(1)), shape: v.array(integer(1)), position: integer(0) }),
   /** The same bits come from the same kind of device with the same threads and instructions. */
   device: v.object({ kind: string(), threads: integer(0), isa: v.string() }),
@@ -79,7 +78,11 @@ export async function writeCheckpoint(
     previous: [...previous],
     options: settingsOf(options),
     model: { dtype: model.dtype, gradientCheckpointing: model.config.gradientCheckpointing ?? false },
-    diffusion: { schedule: { ...diffusion.schedule.toJSON() }, options: settingsOfProcess(diffusion) },
+    diffusion: {
+      schedule: { ...diffusion.schedule.toJSON() },
+      options: settingsOfProcess(diffusion),
+      denoisedFn: diffusion.denoisedFn !== undefined,
+    },
     data: {
       fingerprint: await data.fingerprint(),
       length: Number.isFinite(data.length) ? data.length : null,
@@ -110,7 +113,7 @@ export async function readDescription(path: string): Promise<CheckpointDescripti
  * Reads the description of a checkpoint, and makes model and process of it.
  * @throws FileFormatError naming the file; DatasetError when the data are not those of the run.
  */
-export async function readCheckpoint(path: string, device: Device, data: ImageDataset): Promise<SavedRun> {
+export async function readCheckpoint(path: string, { device, data, denoisedFn }: ResumeOptions): Promise<SavedRun> {
   const description = await readDescription(path);
   const { data: then } = description;
   if (then.fingerprint !== (await data.fingerprint()))
@@ -120,7 +123,7 @@ export async function readCheckpoint(path: string, device: Device, data: ImageDa
     );
   const diffusion = corruptUnless(join(path, descriptionFile), () => {
     const schedule = NoiseSchedule.fromJSON(description.diffusion.schedule);
-    return new GaussianDiffusion(device, schedule, description.diffusion.options);
+    return new GaussianDiffusion(device, schedule, { ...description.diffusion.options, ...(denoisedFn && { denoisedFn }) });
   });
   try {
     return { path, description, diffusion, model: await UNet.load(device, join(path, 'unet'), description.model) };
@@ -131,12 +134,13 @@ export async function readCheckpoint(path: string, device: Device, data: ImageDa
 }
 
 /**
- * Fills the optimiser's moments and averages, and what the sampler of timesteps remembers. Warns when the run was on another kind of device.
+ * Fills the optimiser's moments and averages, and what the sampler of timesteps remembers. Warns when the run was on another kind of
+ * device, and when its process had a `denoisedFn` that this one lacks.
  * @returns the network with the averaged weights
  * @throws FileFormatError naming the file at fault.
  */
 export async function restoreRun(
-  { path, description, model }: SavedRun,
+  { path, description, model, diffusion }: SavedRun,
   optimizer: AdamW,
   timesteps: LossSecondMomentSampler | null,
 ): Promise<UNet> {
@@ -147,6 +151,11 @@ export async function restoreRun(
   const [then, now] = [description.device, kindOf(model.device)].map((one) => `${one.kind}, ${one.threads} threads, ${one.isa}`);
   if (then !== now)
     process.emitWarning(`the run of '${path}' was on ${then}; on ${now} it goes on with other rounding`, 'ResumeWarning');
+  if (description.diffusion.denoisedFn && !diffusion.denoisedFn)
+    process.emitWarning(
+      `the process of '${path}' had a denoisedFn, which checkpoints do not hold: give it to Trainer.resume for samples as before`,
+      'ResumeWarning',
+    );
   return ema;
 }
 

@@ -2,10 +2,12 @@ import * as v from 'valibot';
 import { ImageDataset } from '../data/dataset.js';
 import { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
+import { diffusionSchema } from '../diffusion/gaussianOptions.js';
 import { checkChannels } from '../diffusion/process.js';
 import { DatasetError, DeviceMismatchError, DisposedError, OptionError, ShapeError } from '../errors.js';
 import { UNet } from '../nn/unet.js';
 import { boolean, instance, integer, number, oneOf, parseOptions, show, signal, string } from '../options.js';
+import type { Tensor } from '../tensor.js';
 import type { LearningRateSchedule } from './learningRate.js';
 
 /** Options of `new Trainer`. */
@@ -52,6 +54,16 @@ export interface TrainerOptions {
   onNonFinite?: 'throw' | 'skip';
 }
 
+/** Options of `Trainer.resume`: what checkpoints do not hold. */
+export interface ResumeOptions {
+  /** The device to train on. */
+  device: Device;
+  /** The same images in the same order as before. */
+  data: ImageDataset;
+  /** As in `GaussianDiffusionOptions`, for the trainer's `diffusion`; training itself does not call it. */
+  denoisedFn?: (predXStart: Tensor) => Tensor;
+}
+
 const parts = {
   model: instance(UNet, 'a UNet'),
   diffusion: instance(GaussianDiffusion, 'a GaussianDiffusion'),
@@ -76,7 +88,11 @@ const settings = {
 };
 const schema = v.strictObject({ ...parts, ...settings, directory: v.optional(string()) });
 const runSchema = v.strictObject({ steps: integer(0), signal: v.optional(signal()) });
-const resumeSchema = v.strictObject({ device: instance(Device, 'a Device'), data: parts.data });
+const resumeSchema = v.strictObject({
+  device: instance(Device, 'a Device'),
+  data: parts.data,
+  denoisedFn: diffusionSchema.entries.denoisedFn,
+});
 
 /** Options with the defaults filled in. */
 export type CheckedTrainerOptions = v.InferOutput<typeof schema> & { microBatch: number };
@@ -130,6 +146,6 @@ export function checkRunOptions(options: unknown): v.InferOutput<typeof runSchem
 }
 
 /** Options of `Trainer.resume`. Throws OptionError. */
-export function checkResumeOptions(options: unknown): v.InferOutput<typeof resumeSchema> {
+export function checkResumeOptions(options: unknown): ResumeOptions {
   return parseOptions('Trainer.resume', resumeSchema, options);
 }
