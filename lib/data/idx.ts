@@ -90,49 +90,73 @@ async function resample(stored: Images, [height, width]: [number, number], loadi
   return { ...stored, images, shape };
 }
 
-/** Reads one IDX file: big-endian magic number, one u32 an extent, then the u8 values. */
-async function readIdxFile(path: string, magic: number, dimensions: number): Promise<{ extents: number[]; values: Uint8Array }> {
-  const bytes = await readPlainOrGzip(path);
-  const header = 4 + 4 * dimensions;
-  const came = bytes.length < 4 ? null : bytes.readUInt32BE(0);
-  if (came !== null && came !== magic) {
-    throw new FileFormatError(`${owner}: ${path} starts with ${hexadecimal(came)}, expected ${hexadecimal(magic)}`);
+/** An IDX file that its header describes: big-endian magic number, one u32 an extent, then the u8 values. */
+class IdxFile {
+  readonly extents: number[];
+  /** Bytes of the header and of what it announces. */
+  readonly bytes: number;
+  readonly #path: string;
+  readonly #header: number;
+
+  /** @param start the file, or its first bytes */
+  constructor(path: string, start: Buffer, magic: number, dimensions: number) {
+    this.#path = path;
+    this.#header = 4 + 4 * dimensions;
+    const came = start.length < 4 ? null : start.readUInt32BE(0);
+    if (came !== null && came !== magic)
+      throw new FileFormatError(`${owner}: ${path} starts with ${hexadecimal(came)}, expected ${hexadecimal(magic)}`);
+    if (start.length < this.#header) throw new FileFormatError(`${owner}: ${path} ends within its ${this.#header}-byte header`);
+    this.extents = Array.from({ length: dimensions }, (_, axis) => start.readUInt32BE(4 + 4 * axis));
+    this.bytes = this.#header + this.extents.reduce((product, extent) => product * extent, 1);
   }
-  if (bytes.length < header) throw new FileFormatError(`${owner}: ${path} ends within its ${header}-byte header`);
-  const extents = Array.from({ length: dimensions }, (_, axis) => bytes.readUInt32BE(4 + 4 * axis));
-  const expected = extents.reduce((product, extent) => product * extent, 1);
-  const values = bytes.subarray(header);
-  if (values.length !== expected) {
-    const what = values.length < expected ? 'is truncated' : 'has trailing bytes';
-    throw new FileFormatError(
-      `${owner}: ${path} ${what}: ${extents.join('×')} needs ${expected} bytes, it holds ${values.length}`,
+
+  /** The values of a whole file. */
+  valuesOf(file: Buffer): Uint8Array {
+    if (file.length !== this.bytes) throw this.wrong(file.length);
+    return file.subarray(this.#header);
+  }
+
+  /** The error for a file of another length. */
+  wrong(length: number): FileFormatError {
+    const what = length < this.bytes ? 'is truncated' : 'has trailing bytes';
+    const [expected, held] = [this.bytes, length].map((bytes) => bytes - this.#header);
+    return new FileFormatError(
+      `${owner}: ${this.#path} ${what}: ${this.extents.join('×')} needs ${expected} bytes, it holds ${held}`,
     );
   }
-  return { extents, values };
 }
 
-async function readPlainOrGzip(path: string): Promise<Buffer> {
+async function readIdxFile(path: string, magic: number, dimensions: number): Promise<{ extents: number[]; values: Uint8Array }> {
   let bytes: Buffer;
   try {
     bytes = await readFile(path);
   } catch (cause) {
     throw new FileFormatError(`${owner}: cannot read ${path}: ${reason(cause)}`, { cause });
   }
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  try {
-    return await decompress(bytes);
-  } catch (cause) {
-    throw new FileFormatError(`${owner}: cannot decompress ${path}: ${reason(cause)}`, { cause });
-  }
+  const describe = (start: Buffer) => new IdxFile(path, start, magic, dimensions);
+  const whole = bytes[0] === 0x1f && bytes[1] === 0x8b ? await decompress(path, bytes, describe) : bytes;
+  const file = describe(whole);
+  return { extents: file.extents, values: file.valuesOf(whole) };
 }
 
-/** Like zlib's `gunzip`, which joins its pieces in one go. */
-async function decompress(bytes: Buffer): Promise<Buffer> {
+/** Like zlib's `gunzip`, which joins its pieces in one go; ends as soon as there is more than the header announces. */
+async function decompress(path: string, bytes: Buffer, describe: (start: Buffer) => IdxFile): Promise<Buffer> {
   const pieces: Buffer[] = [];
-  await pipeline([bytes], createGunzip({ chunkSize: 1 << 18 }), async (stream: AsyncIterable<Buffer>) => {
-    for await (const piece of stream) pieces.push(piece);
-  });
-  const whole = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let length = 0;
+  try {
+    await pipeline([bytes], createGunzip({ chunkSize: 1 << 18 }), async (stream: AsyncIterable<Buffer>) => {
+      for await (const piece of stream) {
+        length += piece.length;
+        pieces.push(piece);
+        const file = describe(pieces[0] as Buffer);
+        if (length > file.bytes) throw file.wrong(length);
+      }
+    });
+  } catch (cause) {
+    if (cause instanceof FileFormatError) throw cause;
+    throw new FileFormatError(`${owner}: cannot decompress ${path}: ${reason(cause)}`, { cause });
+  }
+  const whole = Buffer.allocUnsafe(length);
   let at = 0;
   await forEachInSlices(pieces.length, (index) => {
     at += (pieces[index] as Buffer).copy(whole, at);
