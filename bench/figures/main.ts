@@ -1,6 +1,6 @@
 // The figures of Nichol & Dhariwal 2021 (arXiv 2102.09672) that show what the cosine schedule and learned variances are good for, on
 // real data, with two of the article's claims put to the test.
-//   npm run figures [-- --data <folder of MNIST's IDX files> --quick --output <folder> --device cpu --threads 2]
+//   npm run figures [-- --data <folder of MNIST's IDX files> --quick --output <folder> --device cpu --threads 2 --samples 1000]
 // Without --output and --quick the pictures go to docs/figures and the numbers to bench/results; else all to the output folder
 // (out/figures/quick for --quick).
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { saveSamples, saveSkipping, saveSteps, saveStrips } from './pictures.js'
 import { type Quality, QualityMeasure } from './quality.js';
 import { commonOptions, openWorkshop, root } from './workshop.js';
 
-const { values } = parseArgs({ options: commonOptions });
+const { values } = parseArgs({ options: { ...commonOptions, samples: { type: 'string' } } });
 
 const rounded = ({ value, error }: { value: number; error: number }) => ({
   value: Number(value.toPrecision(5)),
@@ -70,7 +70,7 @@ async function main(): Promise<void> {
     benchmark: values.quick ? 'figures quick' : 'figures',
     ...before,
     threads: device.info.threads,
-    seconds: Math.round((performance.now() - started) / 1000),
+    secondsOfLastRun: Math.round((performance.now() - started) / 1000),
     data: { name: data.name, about: data.about, learnedFrom: data.train.length, others: data.test.length },
     settings,
     dtype: device.info.bf16 ? 'bf16' : 'f32',

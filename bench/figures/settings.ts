@@ -38,7 +38,7 @@ export const full: Settings = {
   training: { steps: 6000, batchSize: 64, learningRate: 1e-3, warmupSteps: 200, emaDecay: 0.999, seed: 1 },
   classifier: { steps: 2000, batchSize: 128, learningRate: 2e-3, seed: 1 },
   T: 1000,
-  samples: 500,
+  samples: 1000,
   groups: 25,
   batchSize: 250,
   projections: 256,

@@ -24,6 +24,8 @@ export interface CommonValues {
   output?: string | undefined;
   device: string;
   threads?: string | undefined;
+  /** Of a point, instead of the settings' number. */
+  samples?: string | undefined;
 }
 
 /**
@@ -32,7 +34,10 @@ export interface CommonValues {
  */
 export async function openWorkshop(values: CommonValues): Promise<{ workshop: Workshop; data: FigureData }> {
   const began = performance.now();
-  const settings = values.quick ? quick : full;
+  const usual = values.quick ? quick : full;
+  const { samples = `${usual.samples}` } = values;
+  const settings = { ...usual, samples: Number(samples) };
+  if (!(settings.samples >= 2 * usual.groups)) throw new Error(`--samples must be at least ${2 * usual.groups}, got ${samples}`);
   const data = await openFigureData(settings.size, values.data);
   const threads = values.threads === undefined ? undefined : Number(values.threads);
   const device = await openDevice(values.device, { threads });
