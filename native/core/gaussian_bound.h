@@ -43,7 +43,8 @@ DIFFUSION_HD BoundTerm discretised_likelihood(double x, double mean, double log_
   const double above = scale * (x - mean + kHalfBin), below = scale * (x - mean - kHalfBin);
   const NormalCdf high(above), low(below);
   const bool first = x<-kEdge, last = x> kEdge;
-  const double p = first ? high.value : last ? low.rest : high.value - low.value;
+  const double inner = below > 0.0 ? low.rest - high.rest : high.value - low.value;  // of the smaller ones
+  const double p = first ? high.value : last ? low.rest : inner;
   const double up = last ? 0.0 : high.slope, down = first ? 0.0 : low.slope;
   if (p < kLeast) return {-log(kLeast), 0.0, 0.0};  // NaN goes on
   return {-log(p), scale * (up - down) / p, 0.5 * (above * up - below * down) / p};
