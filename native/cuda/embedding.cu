@@ -56,7 +56,7 @@ struct Lookup {
     if (id >= 0)
       four = load(table + id * width + first, count, whole);
     else
-      for (int k = 0; k < 4; ++k) four.at[k] = id == kNoRow ? 0.0f : bits_to_float(0x7FC00000u);
+      for (int k = 0; k < 4; ++k) four.at[k] = id == kNoRow ? 0.0f : bits_to_float(kNan);
     if (addend != nullptr) {
       const Four<float> more = load(addend + at, count, whole);
       for (int k = 0; k < 4; ++k) four.at[k] += more.at[k];
@@ -66,7 +66,8 @@ struct Lookup {
 };
 
 // Each element of the table is summed by one thread in the order of the samples, so no atomics are needed: every row
-// looks through all N ids, which lie in the cache.
+// looks through all N ids, which lie in the cache. With an id outside the table all of it becomes NaN: an update that
+// runs before the report is heard of changes nothing then.
 struct LookupGradient {
   const int32_t* ids;
   const float* dy;
@@ -80,7 +81,10 @@ struct LookupGradient {
     Four<float> sum = accumulate ? load(place, count, whole) : Four<float>{};
     for (int64_t n = 0; n < samples; ++n) {
       const int32_t id = ids[n];
-      if (row == 0 && first == 0 && (id < kNoRow || id >= rows)) report_index(status, kEmbeddingId, id, rows);
+      if (id < kNoRow || id >= rows) {
+        if (row == 0 && first == 0) report_index(status, kEmbeddingId, id, rows);
+        for (int k = 0; k < 4; ++k) sum.at[k] = bits_to_float(kNan);
+      }
       if (id != row) continue;
       const Four<float> term = load(dy + n * width + first, count, whole);
       for (int k = 0; k < 4; ++k) sum.at[k] += term.at[k];

@@ -11,8 +11,6 @@
 
 namespace diffusion::cuda {
 
-inline constexpr uint32_t kNan = 0x7FC00000u;
-
 // The row of a table that belongs to a sample.
 struct Rows {
   const int32_t* t;

@@ -79,11 +79,13 @@ DIFFUSION_HD int64_t importance_step(uint32_t word, const double* probabilities,
   return t;
 }
 
-// A loss into the history of its step.
+// A loss into the history of its step. A count below 0 is none.
 DIFFUSION_HD void record_loss(float loss, float* losses, int32_t& count, int64_t k) {
   if (!(fabsf(loss) <= 3.402823466e38f)) return;
   if (count < k) {
-    losses[count++] = loss;
+    const int32_t place = count > 0 ? count : 0;
+    losses[place] = loss;
+    count = place + 1;
     return;
   }
   for (int64_t i = 1; i < k; ++i) losses[i - 1] = losses[i];

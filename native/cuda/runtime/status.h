@@ -14,6 +14,9 @@ enum IndexKind : int32_t {
   kTimestep = 2,     // value: t, bound: the schedule's steps
 };
 
+// The bits of a NaN: what kernels write for a value that an index outside its table leaves without one.
+inline constexpr uint32_t kNan = 0x7FC00000u;
+
 struct StatusFlag {
   int32_t kind;
   int32_t reserved;
