@@ -16,7 +16,7 @@ import { readStateDict } from '../../lib/files/torch/stateDict.js';
 import { TorchStorage } from '../../lib/files/torch/tensor.js';
 import { findWeightFiles } from '../../lib/files/weightFiles.js';
 import { readDescription } from '../../lib/training/checkpoint.js';
-import { mutate, numbers } from '../support/mutate.js';
+import { jsonTokens, mutate, numbers } from '../support/mutate.js';
 import { goldenPath } from '../support/shared.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
 import { pickleOf, zipOf } from '../support/torchFile.js';
@@ -70,23 +70,6 @@ async function readAll(tensors: ReadonlyMap<string, { float32(): Promise<Float32
   for (const tensor of tensors.values()) await tensor.float32();
 }
 
-const jsonTokens = [
-  '{',
-  '}',
-  '[',
-  ']',
-  '"',
-  ',',
-  ':',
-  '\\',
-  'null',
-  '-Infinity',
-  'NaN',
-  '1e999',
-  '-1',
-  '""',
-  '9007199254740993',
-].map(bytesOf);
 const pickleTokens = [
   ...[
     '.',

@@ -55,3 +55,22 @@ export function mutate(
   }
   return result;
 }
+
+/** What makes damaged JSON interesting. */
+export const jsonTokens = [
+  '{',
+  '}',
+  '[',
+  ']',
+  '"',
+  ',',
+  ':',
+  '\\',
+  'null',
+  '-Infinity',
+  'NaN',
+  '1e999',
+  '-1',
+  '""',
+  '9007199254740993',
+].map((text) => Buffer.from(text, 'latin1'));
