@@ -73,7 +73,7 @@ const parts = {
       '|---|---|---|---|',
       ...rows,
       '',
-      `${bits.images} images of ${bits.data.about} that were not learned from, all ${bits.evaluationsPerImage} steps, ± a standard error; the claim ` +
+      `${bits.images} images that were not learned from (${bits.data.about}), all ${bits.evaluationsPerImage} steps, ± a standard error. The claim ` +
         `that the learned variance is lower than each fixed one ${holds(bits.holds)}. ${provenance(bits)}.`,
     ];
   },

@@ -14,7 +14,7 @@ export interface Chart {
   subtitle: string;
   /** At even distances where `even`, with a label for each place; else to scale. */
   x: { name: string; even?: boolean; ticks?: (value: number) => string };
-  /** Logarithmic where the values differ more than thirtyfold. */
+  /** Logarithmic where the values differ more than eightfold. */
   y: { name: string };
   curves: { name: string; points: Point[] }[];
   /** A horizontal line, and its name. */
@@ -49,7 +49,7 @@ export function chartSvg({ title, subtitle, x, y, curves, floor }: Chart): strin
     data: places.map((place) => [at(place), floor.value]),
   };
   const heights = [...curves.flatMap(({ points }) => points.map((point) => point.y)), ...(floor ? [floor.value] : [])];
-  const wide = Math.max(...heights) > 30 * Math.min(...heights);
+  const wide = Math.max(...heights) > 8 * Math.min(...heights);
   const axis = { nameLocation: 'middle' as const, nameTextStyle: { color: '#333' } };
   chart.setOption({
     animation: false,
@@ -64,7 +64,10 @@ export function chartSvg({ title, subtitle, x, y, curves, floor }: Chart): strin
       ...(x.even ? { type: 'category', data: places.map(String) } : { type: 'value', max: places.at(-1) }),
       ...(x.ticks && { axisLabel: { formatter: x.ticks } }),
     } as echarts.XAXisComponentOption,
-    yAxis: { ...axis, ...{ type: wide ? 'log' : 'value', name: y.name, nameGap: 45 } } as echarts.YAXisComponentOption,
+    yAxis: {
+      ...axis,
+      ...{ ...(wide ? { type: 'log', logBase: 2 } : { type: 'value' }), name: y.name, nameGap: 45 },
+    } as echarts.YAXisComponentOption,
     series: [...lines, ...(level ? [level] : []), ...bars] as echarts.SeriesOption[],
   });
   const svg = chart.renderToSVGString();
