@@ -34,7 +34,13 @@ export interface BenchArguments {
 const suites: Record<SuiteName, () => Promise<Suite>> = {
   kernels: async () => (await import('./suites/kernels.js')).kernels,
   blocks: async () => (await import('./suites/blocks.js')).blocks,
-  train: async () => (await import('./suites/train.js')).train,
+  train: async () => {
+    const [{ train }, { breakdowns }] = await Promise.all([import('./suites/train.js'), import('./suites/breakdown.js')]);
+    return async function* both(context) {
+      yield* train(context);
+      yield* breakdowns(context);
+    };
+  },
   sample: async () => (await import('./suites/sample.js')).sample,
   overhead: async () => (await import('./suites/overhead.js')).overhead,
 };

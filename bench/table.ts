@@ -5,17 +5,14 @@ import type { Found } from './suite.js';
 /** What a suite found, in lines with columns: median, rate, share of what the machine could do, and how the others compare. */
 export function table(suite: SuiteName, found: readonly Found[]): string[] {
   if (found.length === 0) return [];
-  const rows = found.map((one) =>
-    'measurement' in one
-      ? measurementRow(one.measurement)
-      : 'overhead' in one
-        ? overheadRow(one.overhead)
-        : breakdownRow(one.breakdown),
+  const rows = found.flatMap((one) =>
+    'measurement' in one ? [measurementRow(one.measurement)] : 'overhead' in one ? [overheadRow(one.overhead)] : [],
   );
+  const texts = found.flatMap((one) => ('breakdown' in one ? [breakdownLine(one.breakdown)] : []));
   if (found.some((one) => 'measurement' in one)) rows.unshift(['', '', 'median', '10 to 90 %', 'rate', 'floor/time', '']);
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
-  return ['', suite, ...lines.map((line) => `  ${line.trimEnd()}`)];
+  return ['', suite, ...[...lines, ...texts].map((line) => `  ${line.trimEnd()}`)];
 }
 
 function measurementRow({ name, dtype, batch, images, evaluations, work, floor, sides }: Measurement): string[] {
@@ -45,12 +42,12 @@ function overheadRow({ name, unit, value }: Overhead): string[] {
   return [name, '', show(value.median), value.p10 === value.p90 ? '' : `(${show(value.p10)} to ${show(value.p90)})`];
 }
 
-function breakdownRow({ name, dtype, batch, kinds }: Breakdown): string[] {
+function breakdownLine({ name, dtype, batch, kinds }: Breakdown): string {
   const all = Object.values(kinds).reduce((sum, { seconds }) => sum + seconds, 0);
   const parts = Object.entries(kinds)
     .sort(([, a], [, b]) => b.seconds - a.seconds)
     .map(([kind, { seconds }]) => `${kind} ${((100 * seconds) / all).toFixed(1)} %`);
-  return [`where ${name} spends its time`, `${dtype}, batch ${batch}`, time(all), '', parts.join(', ')];
+  return `${name} in ${dtype}, batch ${batch}, under a profile ${time(all)}: ${parts.join(', ')}`;
 }
 
 /** A time in the unit in which it reads best. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import type { BenchResult, Ceiling } from '../../bench/result.js';
+import type { BenchResult, Breakdown, Ceiling } from '../../bench/result.js';
 import { parseResult } from '../../bench/schema.js';
 import { resolveDevice } from '../../lib/deviceList.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
@@ -53,6 +53,30 @@ describe('measuring', () => {
       expect({ note, quick }).toEqual({ note: 'a test', quick: true });
       expect(threads).toBeGreaterThanOrEqual(1);
     });
+
+  test('training steps are divided by kinds of operations, as a profile times them', (context) => {
+    try {
+      resolveDevice('emulator');
+    } catch (error) {
+      context.skip((error as Error).message);
+    }
+    const file = join(folder, 'steps.json');
+    const what = ['--suite', 'train', '--only', 'step', '--dtype', 'f32', '--quick', '--device', 'emulator'];
+    const { status, stderr } = bench(...what, '--json', file);
+    expect(status, stderr).toBe(0);
+    const { breakdowns, measurements } = read(file);
+    expect(breakdowns.map(({ name }) => name)).toEqual(measurements.map(({ name }) => name));
+    const { kinds } = breakdowns[0] as Breakdown;
+    // 25 convolutions; only the first needs no gradient of its input.
+    expect(kinds['convolution forward']).toMatchObject({ count: 25 });
+    expect(kinds['convolution data']).toMatchObject({ count: 24 });
+    expect(kinds['convolution weights']).toMatchObject({ count: 25 });
+    expect(kinds.optimiser).toMatchObject({ count: 2 });
+    const names = Object.keys(kinds);
+    for (const name of ['attention', 'normalisation', 'linear', 'pointwise', 'rest', 'gaps']) expect(names).toContain(name);
+    for (const [name, { seconds, floor }] of Object.entries(kinds))
+      if (name !== 'gaps') expect(Math.min(seconds, floor), name).toBeGreaterThan(0);
+  });
 
   test('with --json alone the result is all of the standard output', () => {
     const { status, stdout } = bench('--suite', 'overhead', '--only', 'installed', '--quick', '--device', 'cpu', '--json');
