@@ -88,6 +88,7 @@ const engine = [
   'memory',
   'open',
   'pauseRecording',
+  'programWork',
   'release',
   'releaseProgram',
   'resumeRecording',
