@@ -15,7 +15,7 @@ export interface TrainingProgress {
   loss: number;
   /** L2 norm of the gradient of all parameters before clipping. */
   gradientNorm: number;
-  /** Images of this step by the time since the one before was done. */
+  /** Of this step and the one before: images by the time that they took. */
   imagesPerSecond: number;
 }
 
@@ -39,6 +39,7 @@ export class Trainer {
   #disposed = false;
   #saving: Promise<unknown> = Promise.resolve();
   #lastDone = 0;
+  #lastSeconds: number | null = null;
 
   /**
    * @throws OptionError for an unknown or wrong option; ShapeError, DatasetError when model and data do not fit each other;
@@ -144,8 +145,10 @@ export class Trainer {
     const progress = running.then(({ loss, gradientNorm }) => {
       const done = performance.now();
       const seconds = (done - Math.max(began, this.#lastDone)) / 1000;
-      this.#lastDone = done;
-      const result = { step, loss, gradientNorm, imagesPerSecond: batchSize / seconds };
+      // Two steps in flight may be heard of in one turn of the event loop: only together do they have a duration.
+      const mean = (seconds + (this.#lastSeconds ?? seconds)) / 2;
+      [this.#lastDone, this.#lastSeconds] = [done, seconds];
+      const result = { step, loss, gradientNorm, imagesPerSecond: batchSize / mean };
       this.observer?.(result);
       if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
         state.skipped++;
