@@ -30,123 +30,118 @@ inline float weight_of(const PoolGeometry& g, bool include_pad, const Span& rows
   return 1.0f / static_cast<float>(include_pad ? g.window() : covered(rows) * covered(columns));
 }
 
+// f(row, column, pixel's offset in elements) for these pixels of sample n of an image [N, height, width, channels].
+template <class F>
+inline void for_span(const Span& rows, const Span& columns, int64_t n, const View& image, const F& f) {
+  const int64_t height = image.shape[1], width = image.shape[2], channels = image.shape[3];
+  for (int32_t i = rows.first; i < rows.last; ++i)
+    for (int32_t j = columns.first; j < columns.last; ++j) f(i, j, ((n * height + i) * width + j) * channels);
+}
+
+// f(first, count) for pieces of so many channels
+template <class F>
+inline void for_pieces(int64_t channels, const F& f) {
+  for (int64_t first = 0; first < channels; first += kPiece) f(first, std::min(kPiece, channels - first));
+}
+
 template <class T>
 void average(const Stream& stream, const AvgPool& op) {
   const PoolGeometry g = op.geometry();
-  const int64_t c = op.x.shape[3];
   for_pixels(stream, op.y, g.window(), [&](int64_t n, int32_t oh, int32_t ow, int64_t at) {
     const Span rows = g.h.pixels_of(oh), columns = g.w.pixels_of(ow);
     const float weight = weight_of(g, op.include_pad, rows, columns);
-    for (int64_t first = 0; first < c; first += kPiece) {
-      const int64_t count = std::min(kPiece, c - first);
+    for_pieces(op.x.shape[3], [&](int64_t first, int64_t count) {
       alignas(64) float sum[kPiece] = {};
-      for (int64_t i = rows.first; i < rows.last; ++i)
-        for (int64_t j = columns.first; j < columns.last; ++j) {
-          const T* x = op.x.as<T>() + ((n * g.h.size + i) * g.w.size + j) * c + first;
+      for_span(rows, columns, n, op.x, [&](int32_t, int32_t, int64_t pixel) {
+        const T* x = op.x.as<T>() + pixel + first;
 #pragma omp simd
-          for (int64_t k = 0; k < count; ++k) sum[k] += widen(x[k]);
-        }
+        for (int64_t k = 0; k < count; ++k) sum[k] += widen(x[k]);
+      });
       T* y = op.y.as<T>() + at + first;
 #pragma omp simd
       for (int64_t k = 0; k < count; ++k) y[k] = convert<T>(sum[k] * weight);
-    }
+    });
+  });
+}
+
+// dx = the sum over the windows of a pixel of what term(window's row and column, pixel's row and column) makes of
+// dy[window's offset + k], each of k < count
+template <class T, class Op, class Term>
+void backward(const Stream& stream, const Op& op, const Term& term_of) {
+  const PoolGeometry g = op.geometry();
+  const int64_t overlap = std::max<int64_t>(1, g.window() / (static_cast<int64_t>(g.h.stride) * g.w.stride));
+  for_pixels(stream, op.dx, overlap, [&](int64_t n, int32_t h, int32_t w, int64_t at) {
+    const Span rows = g.h.windows_of(h), columns = g.w.windows_of(w);
+    for_pieces(op.dx.shape[3], [&](int64_t first, int64_t count) {
+      alignas(64) float sum[kPiece] = {};
+      for_span(rows, columns, n, op.dy, [&](int32_t i, int32_t j, int64_t window) {
+        const auto term = term_of(g, i, j, h, w);
+        const int64_t from = window + first;
+#pragma omp simd
+        for (int64_t k = 0; k < count; ++k) sum[k] += term(from + k);
+      });
+      T* dx = op.dx.template as<T>() + at + first;
+#pragma omp simd
+      for (int64_t k = 0; k < count; ++k) dx[k] = convert<T>(sum[k]);
+    });
   });
 }
 
 template <class T>
 void average_backward(const Stream& stream, const AvgPoolBackward& op) {
-  const PoolGeometry g = op.geometry();
-  const int64_t c = op.dx.shape[3];
-  const int64_t overlap = std::max<int64_t>(1, g.window() / (static_cast<int64_t>(g.h.stride) * g.w.stride));
-  for_pixels(stream, op.dx, overlap, [&](int64_t n, int32_t h, int32_t w, int64_t at) {
-    const Span rows = g.h.windows_of(h), columns = g.w.windows_of(w);
-    for (int64_t first = 0; first < c; first += kPiece) {
-      const int64_t count = std::min(kPiece, c - first);
-      alignas(64) float sum[kPiece] = {};
-      for (int32_t i = rows.first; i < rows.last; ++i)
-        for (int32_t j = columns.first; j < columns.last; ++j) {
-          const float weight = weight_of(g, op.include_pad, g.h.pixels_of(i), g.w.pixels_of(j));
-          const T* dy = op.dy.as<T>() + ((n * g.h.windows + i) * g.w.windows + j) * c + first;
-#pragma omp simd
-          for (int64_t k = 0; k < count; ++k) sum[k] += widen(dy[k]) * weight;
-        }
-      T* dx = op.dx.as<T>() + at + first;
-#pragma omp simd
-      for (int64_t k = 0; k < count; ++k) dx[k] = convert<T>(sum[k]);
-    }
+  backward<T>(stream, op, [&](const PoolGeometry& g, int32_t i, int32_t j, int32_t, int32_t) {
+    return [dy = op.dy.as<T>(), weight = weight_of(g, op.include_pad, g.h.pixels_of(i), g.w.pixels_of(j))](int64_t at) {
+      return widen(dy[at]) * weight;
+    };
   });
 }
 
 template <class T, class Index>
 void maximum(const Stream& stream, const MaxPool& op) {
   const PoolGeometry g = op.geometry();
-  const int64_t c = op.x.shape[3];
   for_pixels(stream, op.y, g.window(), [&](int64_t n, int32_t oh, int32_t ow, int64_t at) {
     const Span rows = g.h.pixels_of(oh), columns = g.w.pixels_of(ow);
-    for (int64_t first = 0; first < c; first += kPiece) {
-      const int64_t count = std::min(kPiece, c - first);
+    for_pieces(op.x.shape[3], [&](int64_t first, int64_t count) {
       alignas(64) float most[kPiece];
       alignas(64) int32_t place[kPiece];
       std::fill(most, most + kPiece, -std::numeric_limits<float>::infinity());
       std::fill(place, place + kPiece, g.h.place(rows.first, oh) * g.w.kernel + g.w.place(columns.first, ow));
-      for (int32_t i = rows.first; i < rows.last; ++i)
-        for (int32_t j = columns.first; j < columns.last; ++j) {
-          const int32_t here = g.h.place(i, oh) * g.w.kernel + g.w.place(j, ow);
-          const T* x = op.x.as<T>() + ((n * g.h.size + i) * g.w.size + j) * c + first;
+      for_span(rows, columns, n, op.x, [&](int32_t i, int32_t j, int64_t pixel) {
+        const int32_t here = g.h.place(i, oh) * g.w.kernel + g.w.place(j, ow);
+        const T* x = op.x.as<T>() + pixel + first;
 #pragma omp simd
-          for (int64_t k = 0; k < count; ++k) {
-            const float value = widen(x[k]);
-            const bool larger = (value > most[k]) | (value != value);
-            most[k] = larger ? value : most[k];
-            place[k] = larger ? here : place[k];
-          }
+        for (int64_t k = 0; k < count; ++k) {
+          const float value = widen(x[k]);
+          const bool larger = (value > most[k]) | (value != value);
+          most[k] = larger ? value : most[k];
+          place[k] = larger ? here : place[k];
         }
+      });
       T* y = op.y.as<T>() + at + first;
 #pragma omp simd
       for (int64_t k = 0; k < count; ++k) y[k] = convert<T>(most[k]);
-      if (!op.index) continue;
+      if (!op.index) return;
       Index* index = op.index.as<Index>() + at + first;
 #pragma omp simd
       for (int64_t k = 0; k < count; ++k) index[k] = static_cast<Index>(place[k]);
-    }
+    });
   });
 }
 
 template <class T, class Index>
 void maximum_backward(const Stream& stream, const MaxPoolBackward& op) {
-  const PoolGeometry g = op.geometry();
-  const int64_t c = op.dx.shape[3];
-  const int64_t overlap = std::max<int64_t>(1, g.window() / (static_cast<int64_t>(g.h.stride) * g.w.stride));
-  for_pixels(stream, op.dx, overlap, [&](int64_t n, int32_t h, int32_t w, int64_t at) {
-    const Span rows = g.h.windows_of(h), columns = g.w.windows_of(w);
-    for (int64_t first = 0; first < c; first += kPiece) {
-      const int64_t count = std::min(kPiece, c - first);
-      alignas(64) float sum[kPiece] = {};
-      for (int32_t i = rows.first; i < rows.last; ++i)
-        for (int32_t j = columns.first; j < columns.last; ++j) {
-          const auto here = static_cast<Index>(g.h.place(h, i) * g.w.kernel + g.w.place(w, j));
-          const int64_t window = ((n * g.h.windows + i) * g.w.windows + j) * c + first;
-          const T* dy = op.dy.as<T>() + window;
-          const Index* index = op.index.as<Index>() + window;
-#pragma omp simd
-          for (int64_t k = 0; k < count; ++k) sum[k] += index[k] == here ? widen(dy[k]) : 0.0f;
-        }
-      T* dx = op.dx.as<T>() + at + first;
-#pragma omp simd
-      for (int64_t k = 0; k < count; ++k) dx[k] = convert<T>(sum[k]);
-    }
+  backward<T>(stream, op, [&](const PoolGeometry& g, int32_t i, int32_t j, int32_t h, int32_t w) {
+    const auto here = static_cast<Index>(g.h.place(h, i) * g.w.kernel + g.w.place(w, j));
+    return [dy = op.dy.as<T>(), index = op.index.as<Index>(), here](int64_t at) {
+      return index[at] == here ? widen(dy[at]) : 0.0f;
+    };
   });
 }
 
 // f(a value of the element type, one of the type of the places)
 template <class F>
 void with_types(DType dtype, int64_t window, const F& f) {
-  with_float(dtype, [&](auto type) {
-    if (pool_index_type(window) == DType::u8)
-      f(type, uint8_t{});
-    else
-      f(type, int32_t{});
-  });
+  with_float(dtype, [&](auto type) { with_pool_index(window, [&](auto index) { f(type, index); }); });
 }
 
 }  // namespace

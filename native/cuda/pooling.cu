@@ -27,66 +27,84 @@ DEVICE float weight_of(const PoolGeometry& g, bool include_pad, const Span& rows
   return 1.0f / static_cast<float>(include_pad ? g.window() : inside);
 }
 
-template <class T>
-struct Average {
-  static constexpr int n = kPack<T>;
+// Forward every pixel of the result has a window in the image, backward it lies in windows of dy.
+struct Forward {
   PoolGeometry g;
-  const T* x;
-  T* y;
-  int64_t channels;
-  bool include_pad, whole;
-
   DEVICE PixelOf of_row(int64_t row) const { return pixel_of(row, g.h.windows, g.w.windows); }
-  DEVICE void operator()(const PixelOf& at, int64_t row, int64_t c, int count) const {
-    const Span rows = g.h.pixels_of(at.i), columns = g.w.pixels_of(at.j);
-    Pack<float, n> sum{};
+};
+struct Backward {
+  PoolGeometry g;
+  DEVICE PixelOf of_row(int64_t row) const { return pixel_of(row, g.h.size, g.w.size); }
+};
+
+// Images of height × width pixels that are gathered.
+template <class T>
+struct Images {
+  static constexpr int n = kPack<T>;
+  const T* data;
+  int32_t height, width;
+  int64_t channels;
+  bool whole;
+
+  // f(row, column, offset, values) for these pixels of a sample, each from channel c on
+  template <class F>
+  DEVICE void each(int64_t sample, const Span& rows, const Span& columns, int64_t c, int count, const F& f) const {
     for (int32_t i = rows.first; i < rows.last; ++i)
       for (int32_t j = columns.first; j < columns.last; ++j) {
-        const int64_t pixel = (at.n * g.h.size + i) * g.w.size + j;
-        const Pack<float, n> value = load_floats<n>(x + pixel * channels + c, count, whole);
-        for (int k = 0; k < n; ++k) sum.at[k] += value.at[k];
+        const int64_t at = ((sample * height + i) * width + j) * channels + c;
+        f(i, j, at, load_floats<n>(data + at, count, whole));
       }
-    const float weight = weight_of(g, include_pad, rows, columns);
-    for (int k = 0; k < n; ++k) sum.at[k] *= weight;
-    store(y + row * channels + c, count, whole, sum);
+  }
+  template <class V>
+  DEVICE void write(V* to, int64_t row, int64_t c, int count, const auto& values) const {
+    store(to + row * channels + c, count, whole, values);
   }
 };
 
 template <class T>
-struct AverageGradient {
+struct Average : Forward {
   static constexpr int n = kPack<T>;
-  PoolGeometry g;
-  const T* dy;
-  T* dx;
-  int64_t channels;
-  bool include_pad, whole;
+  Images<T> x;
+  T* y;
+  bool include_pad;
 
-  DEVICE PixelOf of_row(int64_t row) const { return pixel_of(row, g.h.size, g.w.size); }
   DEVICE void operator()(const PixelOf& at, int64_t row, int64_t c, int count) const {
-    const Span rows = g.h.windows_of(at.i), columns = g.w.windows_of(at.j);
+    const Span rows = g.h.pixels_of(at.i), columns = g.w.pixels_of(at.j);
     Pack<float, n> sum{};
-    for (int32_t i = rows.first; i < rows.last; ++i)
-      for (int32_t j = columns.first; j < columns.last; ++j) {
-        const float weight = weight_of(g, include_pad, g.h.pixels_of(i), g.w.pixels_of(j));
-        const int64_t window = (at.n * g.h.windows + i) * g.w.windows + j;
-        const Pack<float, n> value = load_floats<n>(dy + window * channels + c, count, whole);
-        for (int k = 0; k < n; ++k) sum.at[k] += value.at[k] * weight;
-      }
-    store(dx + row * channels + c, count, whole, sum);
+    x.each(at.n, rows, columns, c, count, [&](int32_t, int32_t, int64_t, const Pack<float, n>& value) {
+      for (int k = 0; k < n; ++k) sum.at[k] += value.at[k];
+    });
+    const float weight = weight_of(g, include_pad, rows, columns);
+    for (int k = 0; k < n; ++k) sum.at[k] *= weight;
+    x.write(y, row, c, count, sum);
+  }
+};
+
+template <class T>
+struct AverageGradient : Backward {
+  static constexpr int n = kPack<T>;
+  Images<T> dy;
+  T* dx;
+  bool include_pad;
+
+  DEVICE void operator()(const PixelOf& at, int64_t row, int64_t c, int count) const {
+    Pack<float, n> sum{};
+    dy.each(at.n, g.h.windows_of(at.i), g.w.windows_of(at.j), c, count,
+            [&](int32_t i, int32_t j, int64_t, const Pack<float, n>& value) {
+              const float weight = weight_of(g, include_pad, g.h.pixels_of(i), g.w.pixels_of(j));
+              for (int k = 0; k < n; ++k) sum.at[k] += value.at[k] * weight;
+            });
+    dy.write(dx, row, c, count, sum);
   }
 };
 
 template <class T, class Index>
-struct Maximum {
+struct Maximum : Forward {
   static constexpr int n = kPack<T>;
-  PoolGeometry g;
-  const T* x;
+  Images<T> x;
   T* y;
   Index* index;
-  int64_t channels;
-  bool whole;
 
-  DEVICE PixelOf of_row(int64_t row) const { return pixel_of(row, g.h.windows, g.w.windows); }
   DEVICE void operator()(const PixelOf& at, int64_t row, int64_t c, int count) const {
     const Span rows = g.h.pixels_of(at.i), columns = g.w.pixels_of(at.j);
     Pack<float, n> most;
@@ -95,47 +113,37 @@ struct Maximum {
       most.at[k] = -INFINITY;
       place.at[k] = g.h.place(rows.first, at.i) * g.w.kernel + g.w.place(columns.first, at.j);
     }
-    for (int32_t i = rows.first; i < rows.last; ++i)
-      for (int32_t j = columns.first; j < columns.last; ++j) {
-        const int64_t pixel = (at.n * g.h.size + i) * g.w.size + j;
-        const Pack<float, n> value = load_floats<n>(x + pixel * channels + c, count, whole);
-        for (int k = 0; k < n; ++k) {
-          if (!(value.at[k] > most.at[k] || isnan(value.at[k]))) continue;
-          most.at[k] = value.at[k];
-          place.at[k] = g.h.place(i, at.i) * g.w.kernel + g.w.place(j, at.j);
-        }
+    x.each(at.n, rows, columns, c, count, [&](int32_t i, int32_t j, int64_t, const Pack<float, n>& value) {
+      for (int k = 0; k < n; ++k) {
+        if (!(value.at[k] > most.at[k] || isnan(value.at[k]))) continue;
+        most.at[k] = value.at[k];
+        place.at[k] = g.h.place(i, at.i) * g.w.kernel + g.w.place(j, at.j);
       }
-    store(y + row * channels + c, count, whole, most);
+    });
+    x.write(y, row, c, count, most);
     if (index == nullptr) return;
     Pack<Index, n> places;
     for (int k = 0; k < n; ++k) places.at[k] = static_cast<Index>(place.at[k]);
-    store(index + row * channels + c, count, whole, places);
+    x.write(index, row, c, count, places);
   }
 };
 
 template <class T, class Index>
-struct MaximumGradient {
+struct MaximumGradient : Backward {
   static constexpr int n = kPack<T>;
-  PoolGeometry g;
-  const T* dy;
+  Images<T> dy;
   const Index* index;
   T* dx;
-  int64_t channels;
-  bool whole;
 
-  DEVICE PixelOf of_row(int64_t row) const { return pixel_of(row, g.h.size, g.w.size); }
   DEVICE void operator()(const PixelOf& at, int64_t row, int64_t c, int count) const {
-    const Span rows = g.h.windows_of(at.i), columns = g.w.windows_of(at.j);
     Pack<float, n> sum{};
-    for (int32_t i = rows.first; i < rows.last; ++i)
-      for (int32_t j = columns.first; j < columns.last; ++j) {
-        const auto here = static_cast<Index>(g.h.place(at.i, i) * g.w.kernel + g.w.place(at.j, j));
-        const int64_t window = (at.n * g.h.windows + i) * g.w.windows + j;
-        const Pack<float, n> value = load_floats<n>(dy + window * channels + c, count, whole);
-        const Pack<Index, n> places = load<n>(index + window * channels + c, count, whole);
-        for (int k = 0; k < n; ++k) sum.at[k] += places.at[k] == here ? value.at[k] : 0.0f;
-      }
-    store(dx + row * channels + c, count, whole, sum);
+    dy.each(at.n, g.h.windows_of(at.i), g.w.windows_of(at.j), c, count,
+            [&](int32_t i, int32_t j, int64_t from, const Pack<float, n>& value) {
+              const auto here = static_cast<Index>(g.h.place(at.i, i) * g.w.kernel + g.w.place(at.j, j));
+              const Pack<Index, n> places = load<n>(index + from, count, dy.whole);
+              for (int k = 0; k < n; ++k) sum.at[k] += places.at[k] == here ? value.at[k] : 0.0f;
+            });
+    dy.write(dx, row, c, count, sum);
   }
 };
 
@@ -145,69 +153,61 @@ bool whole_pixels(int64_t channels, const T*... data) {
   return channels % n == 0 && whole_runs<n>(1, channels, data...);
 }
 
+// Images that have as many pixels, all whole runs where those of the other arrays are, too.
+template <class T, class... Other>
+Images<T> images_of(const View& x, const Other*... others) {
+  const T* data = x.as<T>();
+  const auto height = static_cast<int32_t>(x.shape[1]), width = static_cast<int32_t>(x.shape[2]);
+  return {data, height, width, x.channels(), whole_pixels<kPack<T>>(x.channels(), data, others...)};
+}
+
 template <class F>
 void with_types(DType dtype, int64_t window, const F& f) {
-  with_float(dtype, [&](auto type) {
-    if (pool_index_type(window) == DType::u8)
-      f(type, uint8_t{});
-    else
-      f(type, int32_t{});
-  });
+  with_float(dtype, [&](auto type) { with_pool_index(window, [&](auto place) { f(type, place); }); });
+}
+
+// A kernel over the pixels of a result.
+template <class Op, class Kernel>
+void gather(Stream& stream, const View& result, const Kernel& kernel) {
+  for_runs<Kernel::n>(stream, Op::name, result.rows(), result.channels(), kernel);
 }
 
 }  // namespace
 
 void avg_pool(Stream& stream, const AvgPool& op) {
   if (op.y.size() == 0) return;
-  with_float(op.x.dtype, [&](auto type) {
-    using T = decltype(type);
-    const int64_t channels = op.y.channels();
-    const T *x = op.x.as<T>(), *y = op.y.as<T>();
-    for_runs<kPack<T>>(
-        stream, AvgPool::name, op.y.rows(), channels,
-        Average<T>{op.geometry(), x, op.y.as<T>(), channels, op.include_pad, whole_pixels<kPack<T>>(channels, x, y)});
+  with_float(op.x.dtype, [&]<class T>(T) {
+    T* y = op.y.as<T>();
+    gather<AvgPool>(stream, op.y, Average<T>{{op.geometry()}, images_of<T>(op.x, y), y, op.include_pad});
   });
 }
 
 void avg_pool_backward(Stream& stream, const AvgPoolBackward& op) {
   if (op.dx.size() == 0) return;
-  with_float(op.dx.dtype, [&](auto type) {
-    using T = decltype(type);
-    const int64_t channels = op.dx.channels();
-    const T *dy = op.dy.as<T>(), *dx = op.dx.as<T>();
-    for_runs<kPack<T>>(stream, AvgPoolBackward::name, op.dx.rows(), channels,
-                       AverageGradient<T>{op.geometry(), dy, op.dx.as<T>(), channels, op.include_pad,
-                                          whole_pixels<kPack<T>>(channels, dy, dx)});
+  with_float(op.dx.dtype, [&]<class T>(T) {
+    T* dx = op.dx.as<T>();
+    const AverageGradient<T> kernel{{op.geometry()}, images_of<T>(op.dy, dx), dx, op.include_pad};
+    gather<AvgPoolBackward>(stream, op.dx, kernel);
   });
 }
 
 void max_pool(Stream& stream, const MaxPool& op) {
   if (op.y.size() == 0) return;
   const PoolGeometry g = op.geometry();
-  with_types(op.x.dtype, g.window(), [&](auto type, auto place) {
-    using T = decltype(type);
-    using Index = decltype(place);
-    const int64_t channels = op.y.channels();
-    const T *x = op.x.as<T>(), *y = op.y.as<T>();
-    const Index* index = op.index.as<Index>();
-    for_runs<kPack<T>>(stream, MaxPool::name, op.y.rows(), channels,
-                       Maximum<T, Index>{g, x, op.y.as<T>(), op.index.as<Index>(), channels,
-                                         whole_pixels<kPack<T>>(channels, x, y, index)});
+  with_types(op.x.dtype, g.window(), [&]<class T, class Index>(T, Index) {
+    T* y = op.y.as<T>();
+    auto* index = op.index.as<Index>();
+    gather<MaxPool>(stream, op.y, Maximum<T, Index>{{g}, images_of<T>(op.x, y, index), y, index});
   });
 }
 
 void max_pool_backward(Stream& stream, const MaxPoolBackward& op) {
   if (op.dx.size() == 0) return;
   const PoolGeometry g = op.geometry();
-  with_types(op.dx.dtype, g.window(), [&](auto type, auto place) {
-    using T = decltype(type);
-    using Index = decltype(place);
-    const int64_t channels = op.dx.channels();
-    const T *dy = op.dy.as<T>(), *dx = op.dx.as<T>();
-    const Index* index = op.index.as<Index>();
-    for_runs<kPack<T>>(stream, MaxPoolBackward::name, op.dx.rows(), channels,
-                       MaximumGradient<T, Index>{g, dy, index, op.dx.as<T>(), channels,
-                                                 whole_pixels<kPack<T>>(channels, dy, dx, index)});
+  with_types(op.dx.dtype, g.window(), [&]<class T, class Index>(T, Index) {
+    T* dx = op.dx.as<T>();
+    const auto* index = op.index.as<Index>();
+    gather<MaxPoolBackward>(stream, op.dx, MaximumGradient<T, Index>{{g}, images_of<T>(op.dy, dx, index), index, dx});
   });
 }
 

@@ -42,6 +42,15 @@ struct PoolGeometry {
 
 inline DType pool_index_type(int64_t window) { return window <= 256 ? DType::u8 : DType::i32; }
 
+// f(a value of the type of the places)
+template <class F>
+void with_pool_index(int64_t window, const F& f) {
+  if (pool_index_type(window) == DType::u8)
+    f(uint8_t{});
+  else
+    f(int32_t{});
+}
+
 template <class Op>
 PoolGeometry pool_geometry(const Op& op, const View& x, const View& y) {
   require<Op>(x.rank == 4 && y.rank == 4, "tensors must have rank 4");
