@@ -1,9 +1,11 @@
+export { backward } from './autograd/backward.js';
 export type { NormalInit, ParameterOptions, UniformInit } from './autograd/initial.js';
-export { Parameter, type ParameterKind } from './autograd/parameter.js';
-export { backward, noGrad } from './autograd/tape.js';
+export { Parameter } from './autograd/parameter.js';
+export type { ParameterKind } from './autograd/parameterLayout.js';
+export { noGrad } from './autograd/tape.js';
 export type { Cifar10Options } from './data/cifar10.js';
 export type { LoadingOptions } from './data/concurrent.js';
-export { ImageDataset, type TensorDatasetOptions } from './data/dataset.js';
+export { ImageDataset } from './data/dataset.js';
 export type { FolderOptions } from './data/folder.js';
 export type { IconBox, IconCollection, IconEntry, IconPackage, IconSource } from './data/iconify.js';
 export type { IconOptions } from './data/icons.js';
@@ -12,6 +14,7 @@ export type { ImageItem, ImageIterable, ImageIterableSource, LabelledImage } fro
 export type { ImageSize } from './data/images.js';
 export type { IterableOptions } from './data/iterableSource.js';
 export type { ImageReader, ReadingOptions } from './data/source.js';
+export type { TensorDatasetOptions } from './data/tensorImages.js';
 export { Device, type DeviceMemory } from './device.js';
 export { type DeviceInfo, listDevices } from './deviceList.js';
 export type { Labels, NoiseOptions, Timesteps } from './diffusion/arguments.js';

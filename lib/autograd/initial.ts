@@ -4,7 +4,7 @@ import { ShapeError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { streams, toRng } from '../random.js';
 import { checkShape, sizeOf, type Tensor } from '../tensor.js';
-import { engineShape, type ParameterKind } from './parameter.js';
+import { engineShape, type ParameterKind } from './parameterLayout.js';
 
 /** Normal values of mean 0. */
 export interface NormalInit {

@@ -1,5 +1,6 @@
 import { Bf16Copy } from '../autograd/bf16Copy.js';
-import { engineShape, Parameter, type ParameterKind } from '../autograd/parameter.js';
+import { Parameter } from '../autograd/parameter.js';
+import { engineShape, type ParameterKind } from '../autograd/parameterLayout.js';
 import type { Device } from '../device.js';
 import { streams, toRng } from '../random.js';
 import { sizeOf, type Tensor } from '../tensor.js';

@@ -1,4 +1,5 @@
-import { type Parameter, readParameter, writeParameter } from '../autograd/parameter.js';
+import type { Parameter } from '../autograd/parameter.js';
+import { readParameter, writeParameter } from '../autograd/parameterLayout.js';
 import type { Device } from '../device.js';
 import { DisposedError, OptionError } from '../errors.js';
 import { show } from '../options.js';

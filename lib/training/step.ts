@@ -1,4 +1,4 @@
-import { backward } from '../autograd/tape.js';
+import { backward } from '../autograd/backward.js';
 import type { Device } from '../device.js';
 import type { GaussianDiffusion } from '../diffusion/gaussian.js';
 import type { UNet } from '../nn/unet.js';

@@ -1,5 +1,5 @@
+import { backward } from '../autograd/backward.js';
 import { Parameter } from '../autograd/parameter.js';
-import { backward } from '../autograd/tape.js';
 import type { Device } from '../device.js';
 import { GaussianDiffusion } from '../diffusion/gaussian.js';
 import { scale } from '../ops/elementwise.js';

@@ -1,4 +1,4 @@
-import { backward } from '../autograd/tape.js';
+import { backward } from '../autograd/backward.js';
 import type { Device } from '../device.js';
 import { UNet } from '../nn/unet.js';
 import { mseLoss } from '../ops/reduce.js';

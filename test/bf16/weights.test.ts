@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward, noGrad } from '../../lib/autograd/tape.js';
+import { noGrad } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import { OptionError } from '../../lib/errors.js';
 import { UNet } from '../../lib/nn/unet.js';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import { BoundBatch } from '../../lib/diffusion/boundBatch.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import type { LossKind } from '../../lib/diffusion/gaussianOptions.js';

@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';

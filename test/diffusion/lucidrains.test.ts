@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import { GaussianDiffusion } from '../../lib/diffusion/gaussian.js';
 import { reverseStep } from '../../lib/diffusion/kernels.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';

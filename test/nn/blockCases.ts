@@ -1,4 +1,5 @@
-import { engineShape, Parameter, type ParameterKind } from '../../lib/autograd/parameter.js';
+import { Parameter } from '../../lib/autograd/parameter.js';
+import { engineShape, type ParameterKind } from '../../lib/autograd/parameterLayout.js';
 import type { Device } from '../../lib/device.js';
 import { blocks } from '../../lib/index.js';
 import type { Tensor } from '../../lib/tensor.js';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import { OptionError } from '../../lib/errors.js';
 import { blocks, ops } from '../../lib/index.js';
 import { permute, type Tensor } from '../../lib/tensor.js';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { checkpoint } from '../../lib/autograd/checkpoint.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import { UNet } from '../../lib/nn/unet.js';
 import type { UNetForwardOptions } from '../../lib/nn/unetArguments.js';

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { backward, noGrad } from '../../lib/autograd/tape.js';
+import { backward } from '../../lib/autograd/backward.js';
+import { noGrad } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import { DisposedError, DTypeError, OptionError, ShapeError } from '../../lib/errors.js';
 import { UNet } from '../../lib/nn/unet.js';

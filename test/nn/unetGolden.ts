@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import { openAiNetwork } from '../../lib/nn/openaiConfig.js';
 import { openAiTensors } from '../../lib/nn/openaiKeys.js';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { eachDevice } from '../support/devices.js';

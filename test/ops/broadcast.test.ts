@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import { ShapeError } from '../../lib/errors.js';
 import * as ops from '../../lib/ops/index.js';
 import { relL2 } from '../support/compare.js';

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { beforeAll, test } from 'vitest';
-import { Parameter, type ParameterKind } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
+import { backward } from '../../lib/autograd/backward.js';
+import { Parameter } from '../../lib/autograd/parameter.js';
+import type { ParameterKind } from '../../lib/autograd/parameterLayout.js';
 import type { Device } from '../../lib/device.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward, noGrad } from '../../lib/autograd/tape.js';
+import { noGrad } from '../../lib/autograd/tape.js';
 import { OptionError } from '../../lib/errors.js';
 import * as ops from '../../lib/ops/index.js';
 import { eachDevice } from '../support/devices.js';

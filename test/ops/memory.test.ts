@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import type { Device } from '../../lib/device.js';
 import { OptionError, ShapeError } from '../../lib/errors.js';
 import { openDevice } from '../../lib/openDevice.js';

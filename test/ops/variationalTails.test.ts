@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
-import { backward } from '../../lib/autograd/tape.js';
 import { boundColumns } from '../../lib/diffusion/tables.js';
 import { variationalBound } from '../../lib/diffusion/variationalBound.js';
 import * as ops from '../../lib/ops/index.js';
