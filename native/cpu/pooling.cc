@@ -64,22 +64,17 @@ void average(const Stream& stream, const AvgPool& op) {
   });
 }
 
-// dx = the sum over the windows of a pixel of what term(window's row and column, pixel's row and column) makes of
-// dy[window's offset + k], each of k < count
-template <class T, class Op, class Term>
-void backward(const Stream& stream, const Op& op, const Term& term_of) {
-  const PoolGeometry g = op.geometry();
+// dx = the sum over the windows of a pixel; add(sum, place of dy[window's first channel], count, window's row and
+// column, pixel's row and column) adds what one gives to `count` channels
+template <class T, class Op, class Add>
+void backward(const Stream& stream, const Op& op, const PoolGeometry& g, const Add& add) {
   const int64_t overlap = std::max<int64_t>(1, g.window() / (static_cast<int64_t>(g.h.stride) * g.w.stride));
   for_pixels(stream, op.dx, overlap, [&](int64_t n, int32_t h, int32_t w, int64_t at) {
     const Span rows = g.h.windows_of(h), columns = g.w.windows_of(w);
     for_pieces(op.dx.shape[3], [&](int64_t first, int64_t count) {
       alignas(64) float sum[kPiece] = {};
-      for_span(rows, columns, n, op.dy, [&](int32_t i, int32_t j, int64_t window) {
-        const auto term = term_of(g, i, j, h, w);
-        const int64_t from = window + first;
-#pragma omp simd
-        for (int64_t k = 0; k < count; ++k) sum[k] += term(from + k);
-      });
+      for_span(rows, columns, n, op.dy,
+               [&](int32_t i, int32_t j, int64_t window) { add(sum, window + first, count, i, j, h, w); });
       T* dx = op.dx.template as<T>() + at + first;
 #pragma omp simd
       for (int64_t k = 0; k < count; ++k) dx[k] = convert<T>(sum[k]);
@@ -89,10 +84,12 @@ void backward(const Stream& stream, const Op& op, const Term& term_of) {
 
 template <class T>
 void average_backward(const Stream& stream, const AvgPoolBackward& op) {
-  backward<T>(stream, op, [&](const PoolGeometry& g, int32_t i, int32_t j, int32_t, int32_t) {
-    return [dy = op.dy.as<T>(), weight = weight_of(g, op.include_pad, g.h.pixels_of(i), g.w.pixels_of(j))](int64_t at) {
-      return widen(dy[at]) * weight;
-    };
+  const PoolGeometry g = op.geometry();
+  backward<T>(stream, op, g, [&](float* sum, int64_t at, int64_t count, int32_t i, int32_t j, int32_t, int32_t) {
+    const float weight = weight_of(g, op.include_pad, g.h.pixels_of(i), g.w.pixels_of(j));
+    const T* dy = op.dy.as<T>() + at;
+#pragma omp simd
+    for (int64_t k = 0; k < count; ++k) sum[k] += widen(dy[k]) * weight;
   });
 }
 
@@ -130,11 +127,13 @@ void maximum(const Stream& stream, const MaxPool& op) {
 
 template <class T, class Index>
 void maximum_backward(const Stream& stream, const MaxPoolBackward& op) {
-  backward<T>(stream, op, [&](const PoolGeometry& g, int32_t i, int32_t j, int32_t h, int32_t w) {
+  const PoolGeometry g = op.geometry();
+  backward<T>(stream, op, g, [&](float* sum, int64_t at, int64_t count, int32_t i, int32_t j, int32_t h, int32_t w) {
     const auto here = static_cast<Index>(g.h.place(h, i) * g.w.kernel + g.w.place(w, j));
-    return [dy = op.dy.as<T>(), index = op.index.as<Index>(), here](int64_t at) {
-      return index[at] == here ? widen(dy[at]) : 0.0f;
-    };
+    const T* dy = op.dy.as<T>() + at;
+    const Index* index = op.index.as<Index>() + at;
+#pragma omp simd
+    for (int64_t k = 0; k < count; ++k) sum[k] += index[k] == here ? widen(dy[k]) : 0.0f;
   });
 }
 
