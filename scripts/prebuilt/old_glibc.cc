@@ -2,6 +2,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+extern "C" int __fxstat(int version, int file, struct stat* status);
 extern "C" int __fxstat64(int version, int file, struct stat64* status);
 
 #pragma GCC visibility push(hidden)
@@ -17,7 +18,8 @@ unsigned arc4random() {
   return word;
 }
 
-// For std::filebuf: since 2.33. Before, it was a macro over this, of which x86-64 has one version.
+// For traces and std::filebuf: since 2.33. Before, they were macros over these, of which x86-64 has one version.
+int fstat(int file, struct stat* status) noexcept { return __fxstat(1, file, status); }
 int fstat64(int file, struct stat64* status) noexcept { return __fxstat64(1, file, status); }
 }
 #pragma GCC visibility pop
