@@ -1,5 +1,5 @@
 import type { Device } from '../device.js';
-import { ShapeError } from '../errors.js';
+import { OptionError, ShapeError } from '../errors.js';
 import { convert } from '../ops/layout.js';
 import { sizeOf, type Tensor } from '../tensor.js';
 import { Bf16Copy } from './bf16Copy.js';
@@ -44,6 +44,7 @@ export class Parameter {
    * write them.
    * @param shape in PyTorch's layout
    * @param grad a function makes it when it is first needed
+   * @throws OptionError when both are the same memory.
    */
   constructor(name: string, shape: readonly number[], kind: ParameterKind, value: Tensor, grad: Tensor | (() => Tensor));
   /** Without a `copyPlace` the parameter has a copy of its own. @internal */
@@ -75,6 +76,7 @@ export class Parameter {
       : typeof grad === 'function'
         ? grad
         : () => grad as Tensor;
+    if (grad && typeof grad !== 'function') this.#checkGrad(grad);
     this.copyPlace = copyPlace ?? { copy: new Bf16Copy(value), offset: 0 };
     value.edge = this;
     if (own?.values) this.write(own.values);
@@ -108,8 +110,15 @@ export class Parameter {
   }
 
   get #grad(): Tensor {
-    this.#grads ??= this.#makeGrad();
+    this.#grads ??= this.#checkGrad(this.#makeGrad());
     return this.#grads;
+  }
+
+  /** No operation may write what it reads. */
+  #checkGrad(grad: Tensor): Tensor {
+    if (grad.cell === this.value.cell)
+      throw new OptionError(`Parameter '${this.name}': value and grad must not be the same memory`);
+    return grad;
   }
 
   /** The gradient summed since the last `zeroGrad`, in the engine's layout. */

@@ -23,7 +23,10 @@ describe.each(Object.entries(runs))('%s', (id, { seeds, calls }) => {
       });
       expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' });
       const { values, lost, good, untried } = JSON.parse(stdout);
-      // The emulator notices an operand that lies in another one's memory, and is lost as a device with a fault is.
+      // The emulator notices an operand that lies in another one's memory, and is lost as a device with a fault is. Only raw calls with
+      // handles of one's own can do that: every public operation writes memory that it has just allocated, a parameter refuses a
+      // gradient in its own memory, and a sampler's x, which is written in place, can come back as a model's output only as a whole,
+      // which its element-wise step allows (test/samplers/ownMemory.test.ts).
       if (id === 'emulator' && lost) expect(lost).toMatch(/is lost: .*cudaErrorLaunchFailure: kernel /);
       else expect({ values, lost }).toEqual({ values: [3, 3, 3], lost: undefined });
       expect(untried).toEqual([]);

@@ -20,6 +20,16 @@ eachDevice((id, open) => {
     expect([...(await new Parameter(device, [3], { init: 1 }).read())]).toEqual([1, 1, 1]);
   });
 
+  test(`a parameter of given tensors on ${id}: value and gradient are not the same memory`, async () => {
+    const device = await open();
+    const value = device.full([2, 3], 1);
+    expect(() => new Parameter('p', [2, 3], 'plain', value, value)).toThrow(OptionError);
+    expect(() => new Parameter('p', [6], 'plain', value, ops.reshape(value, [6]))).toThrow(/'p': value and grad must not be/);
+    const late = new Parameter('late', [2, 3], 'plain', value, () => ops.reshape(value, [2, 3]));
+    expect(() => late.grad).toThrow(OptionError);
+    expect([...(await value.read())]).toEqual(new Array(6).fill(1));
+  });
+
   test(`a parameter of one's own on ${id}: random beginnings`, async () => {
     const device = await open();
     const bound = 1 / Math.sqrt(9 * 16);
