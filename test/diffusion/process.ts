@@ -3,7 +3,7 @@ import type { Device } from '../../lib/device.js';
 import type { GaussianDiffusionOptions } from '../../lib/diffusion/gaussianOptions.js';
 import { NoiseSchedule } from '../../lib/diffusion/schedule.js';
 import type { Tensor } from '../../lib/tensor.js';
-import { relL2 } from '../support/compare.js';
+import { maxRelative, relL2 } from '../support/compare.js';
 import { conform, type ReferenceCase } from '../support/conformance.js';
 import { eachDevice } from '../support/devices.js';
 import { type GoldenTensor, loadGolden } from '../support/golden.js';
@@ -124,6 +124,38 @@ export function conformGradient(
       relL2(got.subarray(...sample), expected.subarray(...sample)),
       tolerance,
     );
+  }
+}
+
+/** The numbers of a schedule of the reference data. */
+export interface ScheduleNumbers {
+  betas: number[];
+  alphas_cumprod: number[];
+  posterior_variance: number[];
+  posterior_log_variance_clipped: number[];
+  posterior_mean_coef1: number[];
+  posterior_mean_coef2: number[];
+}
+
+/** Compares a schedule, at these steps, with the reference; the tolerance is relative. */
+export function conformSchedule(
+  reference: ReferenceCase,
+  schedule: NoiseSchedule,
+  expected: ScheduleNumbers,
+  tolerance: number,
+  steps: readonly number[] = Array.from(schedule.betas.keys()),
+): void {
+  const numbers: Record<string, [ours: Float64Array, theirs: number[]]> = {
+    alphasCumprod: [schedule.alphasCumprod, expected.alphas_cumprod],
+    betas: [schedule.betas, expected.betas],
+    posteriorVariance: [schedule.posteriorVariance, expected.posterior_variance],
+    'log variance': [schedule.posteriorLogVarianceClipped, expected.posterior_log_variance_clipped],
+    posteriorMeanCoef1: [schedule.posteriorMeanCoef1, expected.posterior_mean_coef1],
+    posteriorMeanCoef2: [schedule.posteriorMeanCoef2, expected.posterior_mean_coef2],
+  };
+  for (const [name, [ours, theirs]] of Object.entries(numbers)) {
+    const picked = steps.map((t) => ours[t] as number);
+    conform(reference, `${name}, max relative`, maxRelative(picked, theirs), tolerance);
   }
 }
 

@@ -4,21 +4,16 @@ import { OptionError } from '../../lib/errors.js';
 import { maxRelative } from '../support/compare.js';
 import { caseId, conform } from '../support/conformance.js';
 import { loadGoldenJson } from '../support/golden.js';
+import { conformSchedule, type ScheduleNumbers } from './process.js';
 
 const linear = (timesteps: number) => NoiseSchedule.linear({ timesteps });
 
-interface RespacedCase {
+interface RespacedCase extends ScheduleNumbers {
   id: string;
   T: number;
   schedule: 'linear' | 'cosine';
   sections: string;
   timestep_map: number[];
-  betas: number[];
-  alphas_cumprod: number[];
-  posterior_variance: number[];
-  posterior_log_variance_clipped: number[];
-  posterior_mean_coef1: number[];
-  posterior_mean_coef2: number[];
 }
 
 test.each(loadGoldenJson<{ cases: RespacedCase[] }>('schedules/respaced.json').cases.map((item) => [item.id, item] as const))(
@@ -31,16 +26,7 @@ test.each(loadGoldenJson<{ cases: RespacedCase[] }>('schedules/respaced.json').c
     const respaced = original.respace(item.sections);
     expect(Array.from(respaced.timesteps)).toEqual(item.timestep_map);
     expect(respaced.originalTimesteps).toBe(item.T);
-    const check = (name: string, ours: Float64Array, theirs: number[]) => {
-      const reference = { file: 'schedules/respaced', id: item.id, device: 'host' };
-      conform(reference, `${name}, max relative`, maxRelative(ours, theirs), 1e-10);
-    };
-    check('alphasCumprod', respaced.alphasCumprod, item.alphas_cumprod);
-    check('betas', respaced.betas, item.betas);
-    check('posteriorVariance', respaced.posteriorVariance, item.posterior_variance);
-    check('log variance', respaced.posteriorLogVarianceClipped, item.posterior_log_variance_clipped);
-    check('posteriorMeanCoef1', respaced.posteriorMeanCoef1, item.posterior_mean_coef1);
-    check('posteriorMeanCoef2', respaced.posteriorMeanCoef2, item.posterior_mean_coef2);
+    conformSchedule({ file: 'schedules/respaced', id: item.id, device: 'host' }, respaced, item, 1e-10);
   },
 );
 

@@ -7,8 +7,9 @@ import { maxAbs, maxRelative } from '../support/compare.js';
 import { conform, type ReferenceCase } from '../support/conformance.js';
 import { loadGoldenJson } from '../support/golden.js';
 import { fullestPath, goldenPath, withSharedGolden } from '../support/shared.js';
+import { conformSchedule, type ScheduleNumbers } from './process.js';
 
-interface Reference {
+interface Reference extends ScheduleNumbers {
   T: number;
   schedule?: 'linear' | 'cosine';
   beta_start?: number;
@@ -16,12 +17,6 @@ interface Reference {
   s?: number;
   max_beta?: number;
   indices?: number[];
-  betas: number[];
-  alphas_cumprod: number[];
-  posterior_variance: number[];
-  posterior_log_variance_clipped: number[];
-  posterior_mean_coef1: number[];
-  posterior_mean_coef2: number[];
 }
 
 const files = [
@@ -53,17 +48,7 @@ function checkAgainst(file: string, reference: Reference): void {
   const schedule = build(reference);
   const indices = reference.indices ?? Array.from({ length: reference.T }, (_, t) => t);
   expect(schedule.length).toBe(reference.T);
-  const check = (name: string, values: Float64Array, expected: number[]) => {
-    const picked = indices.map((t) => values[t] as number);
-    const one = { file: `schedules/${file}`, id: file, device: 'host' };
-    conform(one, `${name}, max relative`, maxRelative(picked, expected), 1e-12);
-  };
-  check('alphasCumprod', schedule.alphasCumprod, reference.alphas_cumprod);
-  check('betas', schedule.betas, reference.betas);
-  check('posteriorVariance', schedule.posteriorVariance, reference.posterior_variance);
-  check('log variance', schedule.posteriorLogVarianceClipped, reference.posterior_log_variance_clipped);
-  check('posteriorMeanCoef1', schedule.posteriorMeanCoef1, reference.posterior_mean_coef1);
-  check('posteriorMeanCoef2', schedule.posteriorMeanCoef2, reference.posterior_mean_coef2);
+  conformSchedule({ file: `schedules/${file}`, id: file, device: 'host' }, schedule, reference, 1e-12, indices);
 }
 
 describe('against improved-diffusion', () => {

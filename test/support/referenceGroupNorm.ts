@@ -1,26 +1,13 @@
 /** Group normalisation and its gradients in float64, written plainly from their definition. Images are NHWC. */
 
-type Values = ArrayLike<number>;
+import type { GroupNormReference } from './reference.js';
 
-export interface GroupNormCase {
-  x: Values;
-  n: number;
-  c: number;
-  groups: number;
-  gamma: Values;
-  beta: Values;
-  eps: number;
-  /** [N, 2C] */
-  scaleShift?: Values;
-  silu?: boolean;
-  /** What each element is multiplied by at the end. */
-  mask?: Values;
-}
+type Values = ArrayLike<number>;
 
 const get = (values: Values, i: number): number => values[i] as number;
 
 /** y, (mean, rstd) of every group, and the gradients of Σ dy·y. */
-export function groupNormBackward(args: GroupNormCase, dy: Values) {
+export function groupNormBackward(args: GroupNormReference, dy: Values) {
   const { x, n, c, groups, gamma, beta, eps, scaleShift, silu, mask } = args;
   const [pixels, width] = [x.length / (n * c), c / groups];
   const [y, dx] = [new Float64Array(x.length), new Float64Array(x.length)];

@@ -1,19 +1,14 @@
 import { halfToFloatBits } from '../half.js';
+import { elementBytes, type SafetensorsDType } from '../safetensorsHeader.js';
 
 /** Element types of PyTorch, in the words of safetensors. */
-export type TorchDType = 'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U8' | 'BOOL';
+export type TorchDType = SafetensorsDType | 'I16' | 'I8' | 'BOOL';
 
 /** Bytes of one element. */
 export const torchElementBytes: Readonly<Record<TorchDType, number>> = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  I32: 4,
+  ...elementBytes,
   I16: 2,
   I8: 1,
-  U8: 1,
   BOOL: 1,
 };
 
