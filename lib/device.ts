@@ -4,10 +4,10 @@ import type { DeviceInfo } from './deviceList.js';
 import { DeviceError, DisposedError, OptionError, ShapeError } from './errors.js';
 import { dtypeOf, toArray } from './hostArrays.js';
 import { completion, type DataArray, type DType, dtypes, type Handle, type NativeAddon } from './native.js';
-import { checkFunction, parseOptions } from './options.js';
-import { Program, RecordingNotes } from './program.js';
+import { parseOptions } from './options.js';
+import { type Program, Recorder, type RecordingNotes } from './program.js';
 import { type Seed, toRng } from './random.js';
-import { abandonGraphs, countedNodes, keptTensors } from './scope.js';
+import { Scopes } from './scope.js';
 import { checkDType, checkShape, type Layout, permute, sizeOf, Tensor } from './tensor.js';
 
 const tensorSchema = v.strictObject({
@@ -43,13 +43,10 @@ export class Device {
   readonly info: DeviceInfo;
   /** @internal */
   readonly native: NativeAddon;
-  /** @internal */
-  recording = false;
-  /** Of the recording under way. @internal */
-  notes: RecordingNotes | null = null;
   readonly #id: number;
   #closing: Promise<void> | null = null;
-  readonly #scopes: Set<Tensor>[] = [];
+  readonly #scopes = new Scopes();
+  readonly #recorder: Recorder;
   #seedState: Tensor | null = null;
 
   /** @internal Use `openDevice`. */
@@ -57,6 +54,17 @@ export class Device {
     this.native = native;
     this.#id = id;
     this.info = info;
+    this.#recorder = new Recorder(native, id);
+  }
+
+  /** Whether what is enqueued now is recorded. @internal */
+  get recording(): boolean {
+    return this.#recorder.active;
+  }
+
+  /** Of the recording under way. @internal */
+  get notes(): RecordingNotes | null {
+    return this.#recorder.notes;
   }
 
   /** Whether `close` has been called. */
@@ -141,30 +149,7 @@ export class Device {
    * @throws OptionError for an async function; what `body` throws.
    */
   scope<T>(body: () => T): T {
-    checkFunction('scope', body);
-    const made = new Set<Tensor>();
-    this.#scopes.push(made);
-    const nodes = countedNodes();
-    let kept: Set<Tensor> = new Set();
-    try {
-      const result = body();
-      if (result instanceof Promise) {
-        result.catch(() => {});
-        throw new OptionError('scope: the function must not be async: what it makes after an await would escape');
-      }
-      kept = keptTensors(result);
-      return result;
-    } catch (error) {
-      abandonGraphs(made, nodes);
-      throw error;
-    } finally {
-      this.#scopes.pop();
-      const outer = this.#scopes.at(-1);
-      for (const tensor of made) {
-        if (kept.has(tensor)) outer?.add(tensor);
-        else tensor.dispose();
-      }
-    }
+    return this.#scopes.run(body);
   }
 
   /**
@@ -174,52 +159,17 @@ export class Device {
    */
   record<T>(body: () => T): Program<T> {
     this.#check();
-    checkFunction('record', body);
-    if (this.recording) throw new DeviceError('record: a recording is already under way on this device');
-    this.native.beginRecording(this.#id);
-    this.recording = true;
-    const notes = new RecordingNotes();
-    this.notes = notes;
-    try {
-      const result = body();
-      if (result instanceof Promise) {
-        result.catch(() => {});
-        throw new OptionError('record: the function must not be async');
-      }
-      this.recording = false;
-      return new Program(this, this.native.endRecording(this.#id), result, notes);
-    } catch (error) {
-      if (this.recording) {
-        this.recording = false;
-        this.native.abandonRecording(this.#id);
-      }
-      throw error;
-    } finally {
-      this.notes = null;
-    }
+    return this.#recorder.record(this, body);
   }
 
   /** What `body` makes belongs to no scope; it disposes by itself. @internal */
   unscoped<T>(body: () => T): T {
-    const scopes = this.#scopes.splice(0);
-    try {
-      return body();
-    } finally {
-      this.#scopes.push(...scopes);
-    }
+    return this.#scopes.without(body);
   }
 
   /** What `body` allocates and enqueues is not part of a recording under way, and outlives every scope. @internal */
   outsideRecording<T>(body: () => T): T {
-    const wasRecording = this.recording;
-    if (wasRecording) this.native.pauseRecording(this.#id);
-    this.recording = false;
-    try {
-      return this.unscoped(body);
-    } finally {
-      this.recording = wasRecording;
-      if (wasRecording) this.native.resumeRecording(this.#id);
-    }
+    return this.#recorder.pause(() => this.unscoped(body));
   }
 
   /** The state of the device's own random stream: i32 [4], advanced by each draw without a seed. @internal */
@@ -262,7 +212,7 @@ export class Device {
   /** @internal */
   adopt(tensor: Tensor, handle: Handle): void {
     forgotten.register(tensor, { device: this, handle }, tensor);
-    this.#scopes.at(-1)?.add(tensor);
+    this.#scopes.add(tensor);
   }
 
   /** @internal */

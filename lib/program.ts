@@ -1,7 +1,8 @@
 import type { Bf16Copy } from './autograd/bf16Copy.js';
 import type { Device } from './device.js';
-import { DisposedError } from './errors.js';
-import type { DType } from './native.js';
+import { DeviceError, DisposedError, OptionError } from './errors.js';
+import type { DType, NativeAddon } from './native.js';
+import { checkFunction } from './options.js';
 import type { Cell } from './tensor.js';
 
 const forgotten = new FinalizationRegistry<{ device: Device; id: number }>(({ device, id }) => {
@@ -88,5 +89,60 @@ export class Program<T = unknown> {
   /** For `using`: the same as `dispose`. */
   [Symbol.dispose](): void {
     this.dispose();
+  }
+}
+
+/** The recording under way on a device, if any. @internal */
+export class Recorder {
+  readonly #native: NativeAddon;
+  readonly #device: number;
+  /** Whether what is enqueued now is recorded. */
+  active = false;
+  /** Of the recording under way, paused or not. */
+  notes: RecordingNotes | null = null;
+
+  constructor(native: NativeAddon, device: number) {
+    this.#native = native;
+    this.#device = device;
+  }
+
+  /** Executes `body` once and records what it enqueues. */
+  record<T>(device: Device, body: () => T): Program<T> {
+    checkFunction('record', body);
+    if (this.active) throw new DeviceError('record: a recording is already under way on this device');
+    this.#native.beginRecording(this.#device);
+    this.active = true;
+    const notes = new RecordingNotes();
+    this.notes = notes;
+    try {
+      const result = body();
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new OptionError('record: the function must not be async');
+      }
+      this.active = false;
+      return new Program(device, this.#native.endRecording(this.#device), result, notes);
+    } catch (error) {
+      if (this.active) {
+        this.active = false;
+        this.#native.abandonRecording(this.#device);
+      }
+      throw error;
+    } finally {
+      this.notes = null;
+    }
+  }
+
+  /** What `body` enqueues is executed only once. */
+  pause<T>(body: () => T): T {
+    if (!this.active) return body();
+    this.#native.pauseRecording(this.#device);
+    this.active = false;
+    try {
+      return body();
+    } finally {
+      this.active = true;
+      this.#native.resumeRecording(this.#device);
+    }
   }
 }

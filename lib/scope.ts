@@ -1,4 +1,6 @@
 import type { TapeNode } from './autograd/tape.js';
+import { OptionError } from './errors.js';
+import { checkFunction } from './options.js';
 import { Tensor } from './tensor.js';
 
 /** The tensors in a value: itself, or inside arrays, maps, sets and plain objects, however deep. */
@@ -32,5 +34,52 @@ export function abandonGraphs(tensors: Iterable<Tensor>, since: number): void {
   for (let node = waiting.pop(); node; node = waiting.pop()) {
     node.free();
     waiting.push(...node.inputs.filter(isNew));
+  }
+}
+
+/** The scopes that are open on a device, each with the tensors made in it. */
+export class Scopes {
+  readonly #open: Set<Tensor>[] = [];
+
+  /** The innermost scope will dispose it. */
+  add(tensor: Tensor): void {
+    this.#open.at(-1)?.add(tensor);
+  }
+
+  /** Disposes what `body` makes, except what it returns: that belongs to the scope around. */
+  run<T>(body: () => T): T {
+    checkFunction('scope', body);
+    const made = new Set<Tensor>();
+    this.#open.push(made);
+    const before = countedNodes();
+    let kept: Set<Tensor> = new Set();
+    try {
+      const result = body();
+      if (result instanceof Promise) {
+        result.catch(() => {});
+        throw new OptionError('scope: the function must not be async: what it makes after an await would escape');
+      }
+      kept = keptTensors(result);
+      return result;
+    } catch (error) {
+      abandonGraphs(made, before);
+      throw error;
+    } finally {
+      this.#open.pop();
+      for (const tensor of made) {
+        if (kept.has(tensor)) this.add(tensor);
+        else tensor.dispose();
+      }
+    }
+  }
+
+  /** What `body` makes belongs to none of them. */
+  without<T>(body: () => T): T {
+    const open = this.#open.splice(0);
+    try {
+      return body();
+    } finally {
+      this.#open.push(...open);
+    }
   }
 }
