@@ -26,10 +26,11 @@ export function machine(device = 'cpu') {
 
 /** What changes while something is measured: load, clocks, and the state of the GPU. */
 export function now(device: string) {
+  const cpuMegahertz = Math.max(0, ...cpus().map(({ speed }) => speed));
   return {
     loadAverage: loadavg()[0],
     freeBytes: freemem(),
-    cpuMegahertz: Math.max(0, ...cpus().map(({ speed }) => speed)),
+    ...(cpuMegahertz > 0 && { cpuMegahertz }), // many virtual machines do not tell
     ...(device.startsWith('cuda') && { gpu: gpu(device) }),
   };
 }

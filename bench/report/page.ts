@@ -91,7 +91,8 @@ function closing(results: readonly Labelled[]): Section[] {
       heading: 'Measurements',
       body: [
         html`<p class="caption">Times are of one run: the median, and from the tenth to the ninetieth percentile. The share of the floor is the time that the FLOPs and
-bytes take at the ceilings, divided by the median. Errors are relative L2 distances from a common reference, the largest of each engine.</p>`,
+bytes take at the ceilings, divided by the median; it can exceed 100 % where an operation is done with fewer FLOPs than its definition counts (convolutions of
+enlarged images), or in a cache. Errors are relative L2 distances from a common reference, the largest of each engine.</p>`,
         tables.length > 0 ? tables : html`<p>Nothing was measured.</p>`,
       ],
     },

@@ -18,7 +18,7 @@ export const ink = {
   floor: colour('#77766f', '#9a988f'),
 } as const;
 
-/** The engines: the first is ours. Told apart by shape or line too. */
+/** Of the engines. Told apart by shape or line too. */
 const engines = [
   colour('#2268c9', '#4a94ee'),
   colour('#d65f1e', '#ec7c3c'),
@@ -47,10 +47,19 @@ export const colours: readonly Colour[] = [...Object.values(ink), ...engines, ..
 
 export const fontFamily = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', Arial, sans-serif";
 
-/** Colours by engine: ours first, the others as they come. */
+/** What begins with one of these has the colour of that place in every picture, unless a variant of it has. */
+const usual = ['ours', 'onnxruntime', 'torch'];
+
+/** Colours by engine: the usual ones, then those that are left. */
 export function engineColours(names: Iterable<string>): Map<string, string> {
-  const others = [...new Set(names)].filter((name) => name !== 'ours');
-  return new Map(['ours', ...others].map((name, i) => [name, (engines[i % engines.length] as Colour).light]));
+  const taken = new Map<string, number>();
+  const all = [...new Set(['ours', ...names])];
+  for (const [place, engine] of usual.entries()) {
+    const first = all.find((name) => name.startsWith(engine));
+    if (first !== undefined) taken.set(first, place);
+  }
+  let next = usual.length;
+  return new Map(all.map((name) => [name, (engines[(taken.get(name) ?? next++) % engines.length] as Colour).light]));
 }
 
 /** Forward passes before backward ones. */

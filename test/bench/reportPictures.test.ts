@@ -3,7 +3,7 @@ import { breakdown } from '../../bench/report/breakdown.js';
 import { latency } from '../../bench/report/latency.js';
 import { ratios } from '../../bench/report/ratios.js';
 import { roofline } from '../../bench/report/roofline.js';
-import { ink } from '../../bench/report/theme.js';
+import { engineColours, ink } from '../../bench/report/theme.js';
 import { throughput } from '../../bench/report/throughput.js';
 import type { Side, Work } from '../../bench/result.js';
 import { drawn, measured, resultWith } from '../support/benchResult.js';
@@ -153,4 +153,13 @@ describe('the ratios', () => {
     });
     expect(ratios.plots(alone)).toEqual([]);
   });
+});
+
+it('gives an engine one colour in every picture, and no two of a picture the same', () => {
+  const here = engineColours(['ours', 'onnxruntime', 'torch contiguous', 'torch channels_last', 'another']);
+  const there = engineColours(['torch graph', 'torch compile']);
+  expect(new Set(here.values()).size).toBe(5);
+  expect(there.get('ours')).toBe(here.get('ours'));
+  expect(there.get('torch graph')).toBe(here.get('torch contiguous'));
+  expect(there.get('torch compile')).not.toBe(here.get('onnxruntime'));
 });
