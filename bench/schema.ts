@@ -3,11 +3,12 @@ import * as v from 'valibot';
 import { readJson } from '#lib/files/json.js';
 import type { BenchResult } from './result.js';
 
-const positive = v.pipe(v.number(), v.gtValue(0));
-const notNegative = v.pipe(v.number(), v.minValue(0));
+const finite = v.pipe(v.number(), v.finite()); // JSON has no infinity, but 1e999 is read as one
+const positive = v.pipe(finite, v.gtValue(0));
+const notNegative = v.pipe(finite, v.minValue(0));
 const count = v.pipe(v.number(), v.integer(), v.minValue(1));
 const dtype = v.picklist(['f32', 'bf16']);
-const spread = v.strictObject({ median: v.number(), p10: v.number(), p90: v.number() });
+const spread = v.strictObject({ median: finite, p10: finite, p90: finite });
 const work = { flops: notNegative, bytes: notNegative };
 
 const side = v.strictObject({
@@ -15,7 +16,7 @@ const side = v.strictObject({
   seconds: v.strictObject({ median: positive, p10: positive, p90: positive }),
   samples: count,
   peakBytes: v.optional(notNegative),
-  errors: v.optional(v.array(v.number())),
+  errors: v.optional(v.array(finite)),
   fastest: v.optional(v.literal(true)),
 });
 

@@ -29,6 +29,7 @@ describe('result files', () => {
       result({ measurements: [measurement('a'), measurement('b', 0)] }),
       /measurements\.1\.sides\.ours\.seconds\.median: /,
     ],
+    ['a time without end', result({ measurements: [measurement('a', JSON.parse('1e999'))] }), /seconds\.median: /],
     ['a field that nobody knows', { ...result(), extra: 1 }, /extra: /],
     ['a missing field', { ...result(), threads: undefined }, /threads: /],
     ['no object', 'text', /'a\.json' is not a result/],
