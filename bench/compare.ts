@@ -8,7 +8,7 @@ export interface Compared {
   name: string;
   /** The old median over the new one: above 1 it has become faster, or smaller. */
   ratio: number;
-  /** Whether the ranges from the 10th to the 90th percentile lie apart: then it is no matter of chance. */
+  /** Whether the ranges from the 10th to the 90th percentile lie apart, where it was timed often enough to have ranges. */
   differs: boolean;
 }
 
@@ -22,6 +22,9 @@ export interface Comparison {
   added: string[];
 }
 
+/** Below, a range says little: of three timings each, those of equals lie apart once in ten times. */
+const enough = 4;
+
 /** What must be alike for times to be comparable. */
 const alike = ['device', 'cpu', 'isa', 'cores', 'kernel', 'node', 'commit'] as const;
 
@@ -32,17 +35,23 @@ export function compare(before: BenchResult, after: BenchResult): Comparison {
   for (const [name, one] of old) {
     const other = young.get(name);
     if (!other || other.median === 0) continue;
-    rows.push({ name, ratio: one.median / other.median, differs: one.p10 > other.p90 || one.p90 < other.p10 });
+    const apart = one.p10 > other.p90 || one.p90 < other.p10;
+    rows.push({ name, ratio: one.median / other.median, differs: apart && Math.min(one.samples, other.samples) >= enough });
   }
-  const missing = (from: Map<string, Spread>, within: Map<string, Spread>) =>
-    [...from.keys()].filter((name) => !within.has(name));
+  const missing = (from: Map<string, Timed>, within: Map<string, Timed>) => [...from.keys()].filter((name) => !within.has(name));
   return { warnings: warnings(before, after), rows, gone: missing(old, young), added: missing(young, old) };
 }
 
-function spreads({ measurements, overheads }: BenchResult): Map<string, Spread> {
-  const all = new Map<string, Spread>();
-  for (const one of measurements) if (one.sides.ours) all.set(keyOf(one), one.sides.ours.seconds);
-  for (const { name, value } of overheads) all.set(name, value);
+type Timed = Spread & { samples: number };
+
+function spreads({ measurements, overheads }: BenchResult): Map<string, Timed> {
+  const all = new Map<string, Timed>();
+  for (const one of measurements) {
+    const { ours } = one.sides;
+    if (ours) all.set(keyOf(one), { ...ours.seconds, samples: ours.samples });
+  }
+  // How often is not told: many times, or it is a size, which has no chance in it.
+  for (const { name, value } of overheads) all.set(name, { ...value, samples: Number.POSITIVE_INFINITY });
   return all;
 }
 
@@ -70,7 +79,7 @@ export function comparison({ warnings, rows, gone, added }: Comparison): string[
   return [
     '',
     ...warnings.map((one) => `warning: ${one}`),
-    `${differing} of ${rows.length} differ: the ranges of their 10th to 90th percentiles lie apart (* below; a ratio above 1: faster now)`,
+    `${differing} of ${rows.length} differ: the ranges of their 10th to 90th percentiles lie apart, of ${enough} timings or more (* below; a ratio above 1: faster now)`,
     ...sorted.map(({ name, ratio, differs }) => `${differs ? '*' : ' '} ${name.padEnd(width)}  ${format(ratio)}×`),
     ...gone.map((name) => `- ${name} was measured before only`),
     ...added.map((name) => `+ ${name} is measured now only`),

@@ -59,7 +59,7 @@ function paceOf({ device, quick, repetitions }: SuiteContext, { job }: Case): Pa
   // A graph is recorded for the job itself; without one, two evaluations show all that there is.
   const warmUp = device.startsWith('cuda') ? `${job} 1` : `${method}-2 1`;
   const few = evaluations > 100 || !gpu;
-  return { runs: 1, warmUp, warmUps: 1, repetitions: repetitions ?? (quick ? 1 : few ? 3 : 10) };
+  return { runs: 1, warmUp, warmUps: 1, repetitions: repetitions ?? (quick ? 1 : few ? 4 : 10) };
 }
 
 /** All sides in turn, then their memory, and how far each is from the reference. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { compare, comparison } from '../../bench/compare.js';
+import type { Side } from '../../bench/result.js';
 import { around, measurement, result } from './results.js';
 
 const row = (before: number, after: number, by: number) =>
@@ -20,6 +21,15 @@ describe('two results side by side', () => {
 
   test('a small change differs where both hardly vary', () => {
     expect(row(0.0101, 0.01, 0.001)).toMatchObject({ differs: true });
+  });
+
+  test('what was timed less than four times does not differ', () => {
+    const timed = (median: number, samples: number) => {
+      const one = measurement('sampling', median);
+      return result({ measurements: [{ ...one, sides: { ours: { ...(one.sides.ours as Side), samples } } }] });
+    };
+    expect(compare(timed(2, 3), timed(1, 9)).rows[0]).toMatchObject({ ratio: 2, differs: false });
+    expect(compare(timed(2, 4), timed(1, 4)).rows[0]).toMatchObject({ ratio: 2, differs: true });
   });
 
   test('a measurement is known by suite, name, network, element type and batch', () => {
