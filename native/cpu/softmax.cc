@@ -33,9 +33,9 @@ void softmax(Stream& stream, const Softmax& op) {
 #pragma omp simd reduction(max : most)
       for (int64_t i = 0; i < d; ++i) most = most < widen(x[i]) ? widen(x[i]) : most;
       const float sum = static_cast<float>(
-          sum_terms(0, d, [=](int64_t i) { return static_cast<double>(exp_f32(widen(x[i]) - most)); }));
+          sum_terms(0, d, [=](int64_t i) { return static_cast<double>(exp_falling_f32(widen(x[i]) - most)); }));
 #pragma omp simd
-      for (int64_t i = 0; i < d; ++i) y[i] = convert<T>(exp_f32(widen(x[i]) - most) / sum);
+      for (int64_t i = 0; i < d; ++i) y[i] = convert<T>(exp_falling_f32(widen(x[i]) - most) / sum);
     });
   });
 }
