@@ -1,16 +1,11 @@
 // Every task owns a block of rows of its outputs, and the size of a block depends on L alone: neither the batch nor the
 // number of threads changes a bit. K and V are transposed first, so that all products run along contiguous rows.
-#include "core/ops/attention.h"
+#include "cpu/attention.h"
 
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
-#include "cpu/float_types.h"
-#include "cpu/math.h"
-#include "cpu/matmul.h"
 #include "cpu/ops.h"
 #include "cpu/parallel.h"
 #include "cpu/runtime/primitives.h"
@@ -18,28 +13,10 @@
 namespace diffusion::cpu::DIFFUSION_ISA {
 namespace {
 
-constexpr int kTransposedK = kFreeSlot, kTransposedV = kFreeSlot + 1, kScores = kFreeSlot + 2, kCopies = kFreeSlot + 3;
-constexpr int64_t kTile = 1 << 16;  // scores that a task holds at once (256 KB)
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t padded(int64_t l) { return divide_up(l, kVectorLanes) * kVectorLanes; }
-
-// L rows in blocks of nearly equal size.
-struct Blocks {
-  int64_t rows, count;
-  Blocks(int64_t l, int64_t most) : rows(divide_up(l, divide_up(l, most))), count(divide_up(l, rows)) {}
-};
-int64_t most_rows(int64_t l) { return std::clamp<int64_t>(kTile / l, 12, 64); }
-
-struct Shape {
-  int64_t n, l, heads, d, c, lp;  // lp: L padded to whole vectors, the row stride of scores and transposed heads
-  Shape(const View& q, int64_t heads)
-      : n(q.shape[0]), l(q.shape[1]), heads(heads), d(q.shape[2] / heads), c(q.shape[2]), lp(padded(l)) {}
-  int64_t at(int64_t head) const { return head / heads * l * c + head % heads * d; }  // head counts n·heads + h
-};
+constexpr int kTransposedK = kFreeSlot, kTransposedV = kFreeSlot + 1, kScores = kFreeSlot + 2;
 
 // [N·heads, D, Lp] = the heads of x [N, L, heads·D] transposed, zero beyond L.
-const float* transpose_heads(Stream& stream, const Shape& s, const float* x, int slot) {
+const float* transpose_heads(Stream& stream, const AttentionShape& s, const float* x, int slot) {
   const int64_t strips = divide_up(s.d, kStrip);
   float* const y = stream.scratch.floats(slot, static_cast<size_t>(s.n * s.c * s.lp));
   parallel_for(stream, s.n * s.heads * strips, grain_of(kStrip * s.l), [=](int64_t begin, int64_t end) {
@@ -53,14 +30,6 @@ const float* transpose_heads(Stream& stream, const Shape& s, const float* x, int
   return y;
 }
 
-float horizontal_sum(Vector v) {
-  float lane[kVectorLanes];
-  store(lane, v);
-  for (int width = kVectorLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  return lane[0];
-}
-
 float dot_product(const float* a, const float* b, int64_t n) {
   Vector sum{};
   int64_t i = 0;
@@ -70,27 +39,9 @@ float dot_product(const float* a, const float* b, int64_t n) {
   return horizontal_sum(sum) + rest;
 }
 
-// x [Lp] → e^(x − max x) in place, for the first L of whole vectors; returns the sum and gives ln Σ e^x.
-float softmax_row(float* x, int64_t l, int64_t lp, float& lse) {
-  for (int64_t i = l; i < lp; ++i) x[i] = -std::numeric_limits<float>::infinity();
-  Vector most = load(x);
-  for (int64_t i = kVectorLanes; i < lp; i += kVectorLanes) {
-    const Vector v = load(x + i);
-    most = v > most ? v : most;
-  }
-  float max = most[0];
-  for (int lane = 1; lane < kVectorLanes; ++lane) max = most[lane] > max ? most[lane] : max;
-  for (int64_t i = 0; i < lp; ++i) x[i] = exp_f32(x[i] - max);
-  Vector sum{};
-  for (int64_t i = 0; i < lp; i += kVectorLanes) sum += load(x + i);
-  const float total = horizontal_sum(sum);
-  lse = max + std::log(total);
-  return total;
-}
-
 // One head of one sample in the backward pass, with tiles P and dS for queries i… and keys j….
 struct HeadGradients {
-  const Shape& s;
+  const AttentionShape& s;
   const float *dy, *q, *k, *y, *lse, *kt, *vt;
   float *dq, *dk, *dv;
   float scale;
@@ -126,9 +77,8 @@ struct HeadGradients {
 }  // namespace
 
 void attention(Stream& stream, const Attention& op) {
-  if (op.q.dtype == DType::bf16)
-    return in_f32(stream, kCopies, op, [&](const Attention& wide) { attention(stream, wide); });
-  const Shape s(op.q, op.heads);
+  if (op.q.dtype == DType::bf16) return attention_bf16(stream, op);
+  const AttentionShape s(op.q, op.heads);
   const Blocks blocks(s.l, most_rows(s.l));
   const float* const kt = transpose_heads(stream, s, op.k.f32(), kTransposedK);
   float* const scratch = stream.scratch.floats(kScores, static_cast<size_t>(stream.threads * blocks.rows * s.lp));
@@ -140,7 +90,7 @@ void attention(Stream& stream, const Attention& op) {
       const int64_t rows = std::min(blocks.rows, s.l - first), at = s.at(head) + first * s.c;
       matmul({rows, s.d, s.lp, op.q.f32() + at, s.c, 1, kt + head * s.d * s.lp, s.lp, p, s.lp, nullptr, nullptr,
               op.scale});
-      float sums[64];
+      float sums[kMostRows];
       for (int64_t row = 0; row < rows; ++row)
         sums[row] = softmax_row(p + row * s.lp, s.l, s.lp, op.lse.f32()[head * s.l + first + row]);
       matmul({rows, s.l, s.d, p, s.lp, 1, op.v.f32() + s.at(head), s.c, op.y.f32() + at, s.c});
@@ -156,9 +106,8 @@ void attention(Stream& stream, const Attention& op) {
 // Short sequences: one task a head, scores computed once. Long ones: tasks for blocks of queries (dq) and for blocks of
 // keys (dk, dv), each computing the scores that it needs.
 void attention_backward(Stream& stream, const AttentionBackward& op) {
-  if (op.q.dtype == DType::bf16)
-    return in_f32(stream, kCopies, op, [&](const AttentionBackward& wide) { attention_backward(stream, wide); });
-  const Shape s(op.q, op.heads);
+  if (op.q.dtype == DType::bf16) return attention_backward_bf16(stream, op);
+  const AttentionShape s(op.q, op.heads);
   const bool whole = s.l * s.l <= kTile;
   const Blocks blocks(s.l, whole ? s.l : most_rows(s.l));
   const int64_t tasks = whole ? 1 : 2 * blocks.count;

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { backward } from '../../lib/autograd/backward.js';
 import { Parameter } from '../../lib/autograd/parameter.js';
 import type { Device } from '../../lib/device.js';
+import { openDevice } from '../../lib/openDevice.js';
 import * as ops from '../../lib/ops/index.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { maxAbs, relL2 } from '../support/compare.js';
@@ -85,6 +86,10 @@ const cases: Shape[] = [
   { n: 1, l: 33, heads: 1, d: 160 },
   { n: 1, l: 65, heads: 1, d: 256 },
   { n: 2, l: 17, heads: 1, d: 300 },
+  { n: 3, l: 1, heads: 3, d: 5 },
+  { n: 1, l: 131, heads: 3, d: 37 },
+  { n: 1, l: 259, heads: 1, d: 9 }, // more than 2^16 scores
+  { n: 1, l: 300, heads: 2, d: 20 },
 ];
 
 eachDevice((id, open) => {
@@ -124,6 +129,23 @@ eachDevice((id, open) => {
     expect(one).toEqual(apply(all, last));
   });
 
+  test(`attention in bf16 on ${id}: NaN stays with the queries, keys and samples that it touches`, async (context) => {
+    const device = await openForBf16(open, context);
+    const shape = { n: 2, l: 21, heads: 3, d: 7 };
+    const values = draw(shape);
+    const clean = await run(device, shape, values, 0.3);
+    const [sample, token, head] = [0, 20, 2]; // the last token and channel of the first sample: what follows is the second's
+    const at = ((sample * shape.l + token) * shape.heads + head) * shape.d + shape.d - 1;
+    const q = Float32Array.from(values.q);
+    q[at] = Number.NaN;
+    const { y, lse } = await run(device, shape, { ...values, q }, 0.3);
+    for (let i = 0; i < y.length; i++) {
+      const row = Math.floor(i / shape.d) === Math.floor(at / shape.d);
+      expect(y[i], `y[${i}]`).toBe(row ? Number.NaN : clean.y[i]);
+    }
+    expect(lse.filter(Number.isNaN).length).toBe(1);
+  });
+
   test(`attention in bf16 on ${id}: scores far beyond the range of exp`, async (context) => {
     const device = await openForBf16(open, context);
     const shape = { n: 1, l: 67, heads: 1, d: 32 };
@@ -157,6 +179,25 @@ eachDevice((id, open) => {
       expect(relL2(whole, expected[name]), name).toBeLessThan(limit);
     }
   });
+});
+
+test('attention in bf16 on cpu: the number of threads changes no bit', async (context) => {
+  const shapes = [
+    { n: 1, l: 150, heads: 2, d: 33 }, // a head for each of two threads; three share heads
+    { n: 1, l: 70, heads: 3, d: 24 },
+    { n: 1, l: 270, heads: 1, d: 40 },
+  ];
+  const all: Results[][] = [];
+  for (const threads of [1, 2, 3, 8]) {
+    const device = await openDevice('cpu', { threads });
+    try {
+      await openForBf16(async () => device, context);
+      all.push(await Promise.all(shapes.map((shape) => run(device, shape, draw(shape), 0.2))));
+    } finally {
+      await device.close();
+    }
+  }
+  for (const results of all) expect(results).toEqual(all[0]);
 });
 
 function apply<T extends Record<string, Float32Array>>(record: T, f: (array: Float32Array) => Float32Array): T {
