@@ -57,7 +57,7 @@ struct HeadGradients {
       const float log_sum = lse[i + row];
       float *p_row = p + row * width, *ds_row = ds + row * width;
       for (int64_t c = 0; c < columns; ++c) {
-        p_row[c] = exp_f32(p_row[c] - log_sum);
+        p_row[c] = exp_falling_f32(p_row[c] - log_sum);
         ds_row[c] = scale * p_row[c] * (ds_row[c] - dot);
       }
     }
