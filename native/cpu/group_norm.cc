@@ -1,7 +1,8 @@
 // Group normalisation, forward (core/ops/group_norm.h).
-//   pass 1: per channel and block (mean, M2) from sums shifted by a pilot, unless sums are given;  → mean, rstd of a
-//   group pass 2: y = tail((x − mean)·a + b) with a, b per (sample, channel) Sums of a block in f32, everything above a
-//   block in f64, in the order of blocks, channels, samples.
+//   pass 1: (mean, M2) per group and block from sums per channel, shifted by a pilot, unless sums are given
+//   → mean, rstd of a group
+//   pass 2: y = tail((x − mean)·a + b) with a, b per (sample, channel)
+// Sums over the pixels of a block in f32, everything above in f64, in the order of channels, blocks, samples.
 #include "core/ops/group_norm.h"
 
 #include <cmath>
@@ -19,21 +20,36 @@ struct Moments {
   double mean, squares;  // Σ (x − mean)²
 };
 
-// Of group j of sample n, from (mean, M2) of its blocks and channels.
-Moments group_of_blocks(const GroupNormPlan& plan, const double* partial, int64_t n, int64_t j) {
-  const int64_t c = plan.c, group = c / plan.groups;
-  const double* moments_of = partial + n * plan.blocks * 2 * c;
+// Of group j from its blocks (Chan, Golub & LeVeque 1983), whose moments lie `groups` apart.
+Moments group_of_blocks(const GroupNormPlan& plan, const Moments* block_moments) {
+  const auto channels = static_cast<double>(plan.c / plan.groups);
   double mean = 0, squares = 0;
   for (int64_t block = 0; block < plan.blocks; ++block)
-    for (int64_t k = j * group; k < (j + 1) * group; ++k)
-      mean += static_cast<double>(plan.pixels_of(block)) * moments_of[block * 2 * c + k];
-  mean /= plan.group_size();
-  for (int64_t block = 0; block < plan.blocks; ++block)
-    for (int64_t k = j * group; k < (j + 1) * group; ++k) {
-      const double* at = moments_of + block * 2 * c + k;
-      squares += at[c] + static_cast<double>(plan.pixels_of(block)) * (at[0] - mean) * (at[0] - mean);
-    }
+    mean += static_cast<double>(plan.pixels_of(block)) * block_moments[block * plan.groups].mean;
+  mean /= static_cast<double>(plan.pixels);
+  for (int64_t block = 0; block < plan.blocks; ++block) {
+    const auto [own, within] = block_moments[block * plan.groups];
+    squares += within + static_cast<double>(plan.pixels_of(block)) * channels * (own - mean) * (own - mean);
+  }
   return {mean, squares};
+}
+
+// Of the channels from k on that are a group, over `pixels` pixels, from sums of x − pilot and of its square.
+Moments group_of_channels(const GroupNormPlan& plan, int64_t k, int64_t pixels, const float* pilot, const float* sum,
+                          const float* squares) {
+  const auto count = static_cast<double>(pixels), channels = static_cast<double>(plan.c / plan.groups);
+  const double share = 1 / count;
+  double first = 0, apart = 0, apart_squares = 0, within = 0;
+  for (int64_t i = 0; i < plan.c / plan.groups; ++i) {
+    const double total = fold_channel(plan, sum, k + i), shift = total * share;
+    const double mean = static_cast<double>(pilot[k + i]) + shift;
+    if (i == 0) first = mean;
+    apart += mean - first;
+    apart_squares += (mean - first) * (mean - first);
+    within += std::max(0.0, fold_channel(plan, squares, k + i) - total * shift);
+  }
+  const double between = std::max(0.0, apart_squares - apart * apart / channels);
+  return {first + apart / channels, within + count * between};
 }
 
 // From the sums that the convolutions before left.
@@ -62,8 +78,9 @@ void normalise(Stream& stream, const GroupNorm& op) {
   const Generator g = resolve(op.rng);
   const T* inputs[2] = {op.x.as<T>(), op.x2.as<T>()};
   const int64_t c = plan.c, group = c / plan.groups;
-  // partial[n, block, {mean, M2}, C]
-  auto* partial = static_cast<double*>(stream.scratch.get(kPartial, sizeof(double) * plan.n * plan.blocks * 2 * c));
+  // partial[n, block, group]
+  auto* partial =
+      static_cast<Moments*>(stream.scratch.get(kPartial, sizeof(Moments) * plan.n * plan.blocks * plan.groups));
   enum { kCentre, kSlope, kOffset, kPilot, kSum, kSquares, kRows };
   const ThreadRows rows(stream, kThreadRows, plan, kRows);
 
@@ -83,17 +100,15 @@ void normalise(Stream& stream, const GroupNorm& op) {
       group_norm_rows::add_moments(x + full * pitch, 1, pixels % plan.fold * channels, 0, pilot + offset, sum + offset,
                                    squares + offset);
     }
-    double* mean = partial + (n * plan.blocks + block) * 2 * c;
-    for (int64_t k = 0; k < c; ++k) {
-      const double total = fold_channel(plan, sum, k), count = static_cast<double>(pixels);
-      mean[k] = static_cast<double>(pilot[k]) + total / count;
-      mean[c + k] = std::max(0.0, fold_channel(plan, squares, k) - total * total / count);
-    }
+    Moments* const moments_of = partial + (n * plan.blocks + block) * plan.groups;
+    for (int64_t j = 0; j < plan.groups; ++j)
+      moments_of[j] = group_of_channels(plan, j * group, pixels, pilot, sum, squares);
   };
 
   const auto coefficients = [&](int64_t n, bool owner) {
     for (int64_t j = 0; j < plan.groups; ++j) {
-      const auto [mean, squares] = op.sums ? group_of_sums(op, plan, n, j) : group_of_blocks(plan, partial, n, j);
+      const auto [mean, squares] =
+          op.sums ? group_of_sums(op, plan, n, j) : group_of_blocks(plan, partial + n * plan.blocks * plan.groups + j);
       const double rstd = 1.0 / std::sqrt(squares / plan.group_size() + static_cast<double>(op.eps));
       const float centre = static_cast<float>(mean);
       if (owner) {

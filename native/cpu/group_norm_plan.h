@@ -32,7 +32,7 @@ struct GroupNormPlan {
     sources[0] = {c1, 0};
     sources[1] = {c2, c1};
     source_count = x2 ? 2 : 1;
-    constexpr int64_t kRow = 64, kBlock = 8192;
+    constexpr int64_t kRow = 64, kBlock = 16384;
     fold = x2 ? 1 : std::max<int64_t>(1, kRow / c);
     row = fold * c;
     block_pixels = std::max<int64_t>(4, kBlock / row) * fold;
