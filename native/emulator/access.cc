@@ -9,16 +9,16 @@ void check_read(const void* address, size_t bytes) { check_access<false>(address
 
 void check_write(const void* address, size_t bytes) { check_access<true>(address, bytes); }
 
-void check_atomic(const void* address, size_t bytes) {
+void check_atomic(const void* address, size_t bytes, const std::function<void()>& exchange) {
   Block& block = *current_block;
   if (!on_device(address)) {
     if (!block.owns(address, bytes)) block.check_private(address, bytes, "atomic operation on");
-    return;
+    return exchange();
   }
   block.check_usable(address, bytes, "atomic operation on", true);
   Races& races = block.races();
-  if (!races.watched()) return;
-  races.synchronize(address, block.number(), block.published(), block.known());
+  if (!races.watched()) return exchange();
+  races.synchronize(address, block.number(), block.published(), block.known(), exchange);
   int32_t* cells[] = {device_window.writers + device_offset(address), device_window.readers + device_offset(address)};
   for (size_t i = 0; i < bytes; ++i) {
     for (int32_t* cell : cells)

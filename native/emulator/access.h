@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 namespace diffusion::emulator {
 
@@ -10,7 +11,8 @@ namespace diffusion::emulator {
 // written there, or read what is written now.
 void check_read(const void* address, size_t bytes);
 void check_write(const void* address, size_t bytes);
-void check_atomic(const void* address, size_t bytes);
+// Carries out `exchange`, which must not fault, in an order with the others at the address.
+void check_atomic(const void* address, size_t bytes, const std::function<void()>& exchange);
 void note_fence();
 
 }  // namespace diffusion::emulator

@@ -11,10 +11,12 @@ namespace {
 // Writes next(old) unless somebody came in between, then again; returns the old value.
 template <class T, class F>
 T exchange_by(T* address, const F& next) {
-  diffusion::emulator::check_atomic(address, sizeof *address);
-  T seen = __atomic_load_n(address, __ATOMIC_RELAXED);
-  while (!__atomic_compare_exchange_n(address, &seen, next(seen), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-  }
+  T seen;
+  diffusion::emulator::check_atomic(address, sizeof *address, [&] {
+    seen = __atomic_load_n(address, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(address, &seen, next(seen), false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+    }
+  });
   return seen;
 }
 

@@ -38,8 +38,10 @@ Races::Races(uint64_t blocks) {
   first_ = next_number.fetch_add(count_ + 2);
 }
 
-void Races::synchronize(const void* address, int32_t block, bool publish, BlockSet& known) {
+void Races::synchronize(const void* address, int32_t block, bool publish, BlockSet& known,
+                        const std::function<void()>& exchange) {
   const std::lock_guard hold(mutex_);
+  exchange();
   BlockSet& published = published_[address];
   const auto size = static_cast<size_t>(count_);
   published.resize(size);

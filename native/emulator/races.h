@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -30,9 +31,11 @@ class Races {
   int32_t atomic() const { return first_ + count_ + 1; }
   int32_t blocks() const { return count_; }
 
-  // An atomic operation at `address`. It comes after those at the same address of blocks that had made their writes
-  // visible before (`publish`, for this one), so that the caller knows of all that they know: `known`.
-  void synchronize(const void* address, int32_t block, bool publish, BlockSet& known);
+  // An atomic operation at `address`, which `exchange` carries out. It comes after those at the same address of blocks
+  // that had made their writes visible before (`publish`, for this one), so that the caller knows of all that they
+  // know: `known`. Both at once, since the order of exchanges is what kernels go by.
+  void synchronize(const void* address, int32_t block, bool publish, BlockSet& known,
+                   const std::function<void()>& exchange);
   // Whether all that the cell stands for came before what a block does now that knows of `known`.
   bool ordered(int32_t cell, int32_t block, const BlockSet& known) const;
 
