@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { checkedEvaluations, floats, images, integers, relative } from './checked.js';
 import { imageShape, type Job, samplingOf, steps, timesteps } from './jobs.js';
+import { peakResidentBytes } from './memory.js';
 import { findRuntime } from './onnxRuntime.js';
 import type { PeerOptions } from './peer.js';
 
@@ -131,7 +132,7 @@ async function main(): Promise<void> {
   console.log(`onnxruntime-node ${runtime.env.versions.node ?? runtime.env.versions.common}, f32`);
   for await (const line of createInterface({ input: process.stdin })) {
     const [what = '', argument = ''] = line.split(' ');
-    if (what === 'memory') console.log(process.resourceUsage().maxRSS * 1024);
+    if (what === 'memory') console.log(peakResidentBytes());
     else if (what === 'check') console.log((await check(argument as Job)).join(' '));
     else console.log(await run(what as Job, Number(argument)));
   }

@@ -16,6 +16,7 @@ import {
 } from 'diffusion-native';
 import { floorOf, workOf } from '../floor.js';
 import { imageShape, type Job, samplingOf } from './jobs.js';
+import { peakResidentBytes } from './memory.js';
 import type { PeerOptions } from './peer.js';
 import { checkOurs, processOf, samplerOf } from './reference.js';
 
@@ -102,8 +103,7 @@ async function main(): Promise<void> {
   console.log(`diffusion-native, ${device.info.isa ?? device.info.name}`);
   for await (const line of createInterface({ input: process.stdin })) {
     const [what = '', argument = ''] = line.split(' ');
-    if (what === 'memory')
-      console.log(options.device === 'cpu' ? process.resourceUsage().maxRSS * 1024 : device.memory().peakBytes);
+    if (what === 'memory') console.log(options.device === 'cpu' ? peakResidentBytes() : device.memory().peakBytes);
     else if (what === 'work') console.log(workOfJob(device, argument as Job, options).join(' '));
     else if (what === 'check') console.log((await checkOurs(device, argument as Job, options)).join(' '));
     else {
