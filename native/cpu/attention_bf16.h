@@ -88,9 +88,8 @@ static inline __m512 exp_vector(__m512 x) {
   const __m512 n = shifted - set(12582912.0f);
   __m512 r = _mm512_fmadd_ps(n, set(-0.693359375f), x);
   r = _mm512_fmadd_ps(n, set(2.12194440e-4f), r);
-  __m512 p = set(1.9875691500e-4f);
-  for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-    p = _mm512_fmadd_ps(p, r, set(c));
+  __m512 p = set(kExp[0]);
+  for (int i = 1; i < 6; ++i) p = _mm512_fmadd_ps(p, r, set(kExp[i]));
   p = _mm512_fmadd_ps(p, r * r, r) + set(1.0f);
   return _mm512_maskz_scalef_ps(0xFFFF, p, n);
 }

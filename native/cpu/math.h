@@ -18,6 +18,9 @@ inline float madd(float a, float b, float c) {
 }
 
 // e^x = 2^n · e^r with |r| <= ln2 / 2; the polynomial is that of the Cephes library.
+inline constexpr float kExp[] = {1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f,
+                                 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+
 struct ExpParts {
   float power;  // e^r
   int32_t n;
@@ -29,12 +32,12 @@ inline ExpParts exp_parts(float x) {
   const float n = shifted - kRound;
   float r = madd(n, -0.693359375f, x);
   r = madd(n, 2.12194440e-4f, r);
-  float p = 1.9875691500e-4f;
-  p = madd(p, r, 1.3981999507e-3f);
-  p = madd(p, r, 8.3334519073e-3f);
-  p = madd(p, r, 4.1665795894e-2f);
-  p = madd(p, r, 1.6666665459e-1f);
-  p = madd(p, r, 5.0000001201e-1f);
+  float p = kExp[0];
+  p = madd(p, r, kExp[1]);
+  p = madd(p, r, kExp[2]);
+  p = madd(p, r, kExp[3]);
+  p = madd(p, r, kExp[4]);
+  p = madd(p, r, kExp[5]);
   return {madd(p, r * r, r) + 1.0f, static_cast<int32_t>(float_to_bits(shifted) - 0x4B400000u)};
 }
 
