@@ -3,7 +3,6 @@
 #include "cpu/float_types.h"
 #include "cpu/linear.h"
 #include "cpu/ops.h"
-#include "cpu/runtime/primitives.h"
 
 namespace diffusion::cpu::DIFFUSION_ISA {
 namespace {
@@ -66,7 +65,6 @@ void linear_backward_data(Stream& stream, const LinearBackwardData& op) {
                                                op.dx.data);
 }
 
-// Sums over the batch: nothing here is per sample, so the quickest matrix product will do.
 void linear_backward_weights(Stream& stream, const LinearBackwardWeights& op) {
   const int64_t m = op.x.rows(), c = op.dweight.shape[0], k = op.dweight.shape[1];
   if (op.x.dtype == DType::bf16) {
@@ -77,8 +75,7 @@ void linear_backward_weights(Stream& stream, const LinearBackwardWeights& op) {
                                                     op.dy.data, op.dweight.f32(), op.dbias.f32(), op.accumulate);
     return;
   }
-  if (!gemm('T', 'N', c, k, m, 1, op.x.f32(), c, op.dy.f32(), k, op.accumulate ? 1.0f : 0.0f, op.dweight.f32(), k))
-    fail(code::out_of_memory, "linearBackwardWeights: no memory for the matrix product");
+  weight_gradient(LinearBackwardWeights::name, m, c, k, op.x.f32(), op.dy.f32(), op.accumulate, op.dweight.f32());
   if (op.dbias) sum_rows(stream, op.dy.f32(), m, k, op.accumulate, op.dbias.f32());
 }
 

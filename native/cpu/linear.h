@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "core/error.h"
 #include "cpu/matmul.h"
+#include "cpu/runtime/primitives.h"
 
 namespace diffusion::cpu::DIFFUSION_ISA {
 
@@ -31,6 +33,14 @@ static inline void sum_rows(const Stream& stream, const float* x, int64_t m, int
       for (int64_t i = 0; i < columns; ++i) sum[k0 + i] = accumulate ? sum[k0 + i] + total[i] : total[i];
     }
   });
+}
+
+// dweight[c, k] (+)= Σ_m x[m, c] · dy[m, k]. It sums over the batch: nothing here is per sample, so the quickest matrix
+// product will do.
+static inline void weight_gradient(const char* operation, int64_t m, int64_t c, int64_t k, const float* x,
+                                   const float* dy, bool accumulate, float* dweight) {
+  if (!gemm('T', 'N', c, k, m, 1, x, c, dy, k, accumulate ? 1.0f : 0.0f, dweight, k))
+    fail(code::out_of_memory, "%s: no memory for the matrix product", operation);
 }
 
 }  // namespace diffusion::cpu::DIFFUSION_ISA

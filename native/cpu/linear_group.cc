@@ -2,7 +2,6 @@
 
 #include "cpu/linear.h"
 #include "cpu/ops.h"
-#include "cpu/runtime/primitives.h"
 
 namespace diffusion::cpu::DIFFUSION_ISA {
 namespace {
@@ -50,8 +49,7 @@ void linear_group_backward_weights(Stream& stream, const LinearGroupBackwardWeig
   for_each_map<LinearGroupBackwardWeights>(op.groups, c, op.dvalues, op.dy.size() / n, [&](const LinearGroupMap& map) {
     const int64_t k = map.columns;
     const float* const dy = op.dy.f32() + n * map.first;
-    if (!gemm('T', 'N', c, k, n, 1, op.x.f32(), c, dy, k, op.accumulate ? 1.0f : 0.0f, dvalues + map.weight, k))
-      fail(code::out_of_memory, "%s: no memory for the matrix product", LinearGroupBackwardWeights::name);
+    weight_gradient(LinearGroupBackwardWeights::name, n, c, k, op.x.f32(), dy, op.accumulate, dvalues + map.weight);
     sum_rows(stream, dy, n, k, op.accumulate, dvalues + map.bias);
   });
 }
