@@ -36,7 +36,7 @@ const entries = {
   euler_at_final: off(),
   use_karras_sigmas: off(),
   use_exponential_sigmas: off(),
-  use_beta_sigmas: never('noise levels of the beta distribution are not available'),
+  use_beta_sigmas: off(),
   use_lu_lambdas: off(),
   use_flow_sigmas: never('flow matching is not available'),
   use_dynamic_shifting: never('flow matching is not available'),

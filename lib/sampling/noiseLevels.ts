@@ -1,3 +1,5 @@
+import { symmetricBetaQuantile } from './betaQuantile.js';
+
 /** σ = √((1-ᾱ)/ᾱ) of every step of a schedule, rising; where nothing but noise is left (ᾱ = 0), that of ᾱ = 2^-24, as in diffusers. */
 export function sigmasOf(alphasCumprod: Float64Array): Float64Array {
   return alphasCumprod.map((alphaBar) => Math.sqrt(1 / (alphaBar || 2 ** -24) - 1));
@@ -62,6 +64,12 @@ export function karrasSigmas(range: SigmaRange): number[] {
 /** Evenly spaced in log σ: `use_exponential_sigmas` of diffusers, and `use_lu_lambdas`, whose exponent is 1. */
 export function exponentialSigmas(range: SigmaRange): number[] {
   return spaced(range, Math.log, Math.exp);
+}
+
+/** Where the distribution B(0.6, 0.6) has its quantiles: `use_beta_sigmas` of diffusers (arXiv 2407.12173). */
+export function betaSigmas({ highest, lowest, steps }: SigmaRange): number[] {
+  const stride = 1 / Math.max(steps - 1, 1);
+  return Array.from({ length: steps }, (_, k) => lowest + symmetricBetaQuantile(1 - k * stride, 0.6) * (highest - lowest));
 }
 
 function spaced(

@@ -2,6 +2,7 @@ import { roundHalfEven } from '../../diffusion/respace.js';
 import { OptionError } from '../../errors.js';
 import type { DiffusersTask } from '../fromDiffusers.js';
 import {
+  betaSigmas,
   exponentialSigmas,
   interpolate,
   karrasSigmas,
@@ -51,9 +52,13 @@ export function dpmOfDiffusers(task: DiffusersTask): Solution {
   });
 }
 
-/** Rounded, but cut off for exponential levels and for Karras's of a cosine schedule, where only compatibility asks for that. */
+/**
+ * Rounded, but cut off for exponential levels, those of the beta distribution, and Karras's of a cosine schedule, where only
+ * compatibility asks for that.
+ */
 function wholeTimestep({ keys, upstream }: DiffusersTask, t: number): number {
-  if (keys.beta_schedule !== 'squaredcos_cap_v2' && !keys.use_exponential_sigmas) return roundHalfEven(t);
+  const rounds = keys.use_karras_sigmas || keys.use_lu_lambdas;
+  if (rounds && keys.beta_schedule !== 'squaredcos_cap_v2') return roundHalfEven(t);
   return upstream ? Math.floor(t + 1e-4) : t; // float32 leaves that of the first just below a whole number, or above
 }
 
@@ -108,13 +113,20 @@ function sigmaSteps(task: DiffusersTask, final: 'zero' | 'sigma_min'): SigmaStep
   };
 }
 
-/** Karras's or exponential noise levels where the configuration asks for them, else null. */
+const spreads = {
+  use_karras_sigmas: karrasSigmas,
+  use_lu_lambdas: exponentialSigmas,
+  use_exponential_sigmas: exponentialSigmas,
+  use_beta_sigmas: betaSigmas,
+};
+
+/** Noise levels spread by a rule of their own where the configuration asks for one, else null. */
 function evenSigmas({ owner, keys, options }: DiffusersTask, range: SigmaRange): number[] | null {
-  const wanted = (['use_karras_sigmas', 'use_exponential_sigmas', 'use_lu_lambdas'] as const).filter((key) => keys[key]);
-  const [first, second] = wanted;
+  const wanted = (Object.keys(spreads) as (keyof typeof spreads)[]).filter((key) => keys[key]);
+  const first = wanted[0];
   if (!first) return null;
-  if (second && second !== 'use_lu_lambdas')
-    throw new OptionError(`${owner}: only one of the keys '${first}' and '${second}' may be true`);
+  const [one, other] = wanted.filter((key) => key !== 'use_lu_lambdas');
+  if (other) throw new OptionError(`${owner}: only one of the keys '${one}' and '${other}' may be true`);
   if (options.timesteps) throw new OptionError(`${owner}: option 'timesteps' does not go with key '${first}' = true`);
-  return first === 'use_karras_sigmas' ? karrasSigmas(range) : exponentialSigmas(range);
+  return spreads[first](range);
 }

@@ -25,8 +25,10 @@ export interface SigmaSteps {
 /** σ after churn at each step, and the factor of the noise that leads there. */
 export function churned({ sigmas, churn: { sChurn, sTmin, sTmax, sNoise } }: SigmaSteps): { hat: number; factor: number }[] {
   const gamma = Math.min(sChurn / (sigmas.length - 1), Math.SQRT2 - 1);
+  const [lowest, highest] = [Math.fround(sTmin), Math.fround(sTmax)]; // in float32 a level that is meant to be a bound is one
   return sigmas.slice(0, -1).map((sigma) => {
-    const hat = sigma >= sTmin && sigma <= sTmax ? sigma * (1 + gamma) : sigma;
+    const within = Math.fround(sigma) >= lowest && Math.fround(sigma) <= highest;
+    const hat = within ? sigma * (1 + gamma) : sigma;
     return { hat, factor: sNoise * Math.sqrt(hat * hat - sigma * sigma) };
   });
 }
