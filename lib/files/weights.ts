@@ -83,7 +83,7 @@ export class Weights {
     const mixedUp = (there: string, wanted: string) => this.tensors.has(there) && missing.has(wanted);
     const [openAi, diffusers] = ['input_blocks.0.0.weight', 'conv_in.weight'] as const;
     if (mixedUp(openAi, diffusers)) return "; its names are OpenAI's, which UNet.loadOpenAI reads";
-    return mixedUp(diffusers, openAi) ? "; its names are diffusers', which UNet.load reads" : '';
+    return mixedUp(diffusers, openAi) ? "; its names are diffusers', which UNet.load reads by a config in diffusers' words" : '';
   }
 
   /** Reads every weight; one tensor is in memory at a time, and a few on their way to the device. */

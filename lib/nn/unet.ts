@@ -49,7 +49,8 @@ export class UNet {
 
   /**
    * Reads a network that diffusers or `save` wrote: safetensors, or what `torch.save` wrote (no Python is needed, and nothing of the
-   * file is executed), in one file or in parts, of any floating-point type.
+   * file is executed), in one file or in parts, of any floating-point type. With OpenAI's arguments as `config` it reads what
+   * `UNet.loadOpenAI` does.
    * @param path a model folder, a pipeline folder (its `unet/`), or a weight file with config.json beside it
    * @throws FileFormatError naming the file and the key or tensor at fault; OptionError; DTypeError.
    */

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { FloatType } from '../ops/check.js';
 import { boolean, integer, string } from '../options.js';
 import type { Seed } from '../random.js';
+import type { OpenAiOptions } from './openaiOptions.js';
 import type { ModelLabels } from './unetInputs.js';
 import type { UNetOptions } from './unetOptions.js';
 
@@ -23,8 +24,11 @@ export interface UNetLoadOptions {
   variant?: string;
   /** As in `UNetOptions`; false. */
   gradientCheckpointing?: boolean;
-  /** The configuration in diffusers' words, in the place of config.json. */
-  config?: Readonly<Record<string, unknown>>;
+  /**
+   * The configuration in diffusers' words, in the place of config.json; for a file of OpenAI's code the arguments of its `UNetModel`, as
+   * for `UNet.loadOpenAI`.
+   */
+  config?: Readonly<Record<string, unknown>> | Readonly<OpenAiOptions>;
 }
 
 /** Options of `UNet.fromDiffusers`, as in `UNetOptions`. */

@@ -22,20 +22,34 @@ export interface StoredNetwork {
   weights: Weights;
 }
 
-/** A network of diffusers; arguments and errors are those of `UNet.load`. Nothing is allocated on the device. */
+/** Arguments and errors are those of `UNet.load`. Nothing is allocated on the device. */
 export async function storedNetwork(device: Device, path: string, options: UNetLoadOptions): Promise<StoredNetwork> {
   const { dtype, gradientCheckpointing, variant, config: given } = parseOptions('UNet.load', loadSchema, options);
   checkDevice('UNet.load', device);
   checkComputeType('UNet.load', device, dtype);
   checkPath('UNet.load', 'path', path);
+  if (given !== undefined && isOpenAi(given)) {
+    const { dtype: inArguments, use_checkpoint: checkpointed } = given;
+    const overriding = { dtype: options.dtype ?? inArguments, use_checkpoint: gradientCheckpointing || checkpointed };
+    return storedOpenAiNetwork(device, path, { ...given, ...overriding }, 'UNet.load');
+  }
   const { config, weights } = await readModelFiles(path, { variant, config: given });
   weights.check((visit) => forEachParameter(config, visit));
   return { config, options: optionsOf(config, dtype as FloatType, gradientCheckpointing), weights };
 }
 
+/** Whether a configuration is OpenAI's arguments: one that they cannot do without is none of diffusers'. */
+function isOpenAi(config: object): config is OpenAiOptions {
+  return 'num_res_blocks' in config && !('layers_per_block' in config);
+}
+
 /** A network of OpenAI's; arguments and errors are those of `UNet.loadOpenAI`. Nothing is allocated on the device. */
-export async function storedOpenAiNetwork(device: Device, path: string, options: OpenAiOptions): Promise<StoredNetwork> {
-  const owner = 'UNet.loadOpenAI';
+export async function storedOpenAiNetwork(
+  device: Device,
+  path: string,
+  options: OpenAiOptions,
+  owner = 'UNet.loadOpenAI',
+): Promise<StoredNetwork> {
   checkDevice(owner, device);
   checkPath(owner, 'path', path);
   const { config, gradientCheckpointing, dtype } = openAiNetwork(owner, options);

@@ -86,6 +86,22 @@ eachDevice((id, open) => {
     }
   });
 
+  test('UNet.load reads them by the arguments as config', async () => {
+    const device = await open();
+    const one = await loadCase(cases[0] as string);
+    const config = one.kwargs as OpenAiOptions;
+    const path = await checkpoint(one);
+    using wanted = await UNet.loadOpenAI(device, path, { ...config, use_checkpoint: true });
+    using model = await UNet.load(device, path, { config, gradientCheckpointing: true });
+    expect(model.config).toEqual(wanted.config);
+    for (const [name, parameter] of model.parameters())
+      expect(await parameter.read(), name).toEqual(await wanted.parameters().get(name)?.read());
+    const unknown = { ...config, numHeads: 3 };
+    await expect(UNet.load(device, path, { config: unknown })).rejects.toThrow(/^UNet\.load: unknown option 'numHeads'/);
+    const inDiffusersWords = UNet.load(device, path, { config: { layers_per_block: 1, num_res_blocks: 1 } });
+    await expect(inDiffusersWords).rejects.toThrow(/names are OpenAI's, which UNet\.loadOpenAI reads/);
+  });
+
   test('files that the arguments do not describe', async () => {
     const device = await open();
     const before = device.memory().usedBytes;
