@@ -28,14 +28,14 @@ export function addBenchCommands(program: Command): void {
 const options = () => [
   new Option('--suite <list>', `of ${suites.join(', ')}, or all`).argParser(suiteList).default(suites, 'all'),
   new Option('--quick', 'few cases and few repetitions'),
-  new Option('--only <text>', 'only what has this in its name').default(''),
+  new Option('--only <text>', 'only what has this in its name (default: all)'),
   new Option('--dtype <list>', 'of the element types f32, bf16 (default: all that the device computes in)').argParser(dtypeList),
   new Option('--batch <list>', "batch sizes, instead of each suite's own").argParser(list(integer(1))),
   new Option('--repetitions <n>', "how often each case is timed, instead of each suite's own").argParser(integer(1)),
   new Option('--peers', 'measure PyTorch and onnxruntime as well, in turn, where they are installed'),
   new Option('--python <command>', 'the Python that may have PyTorch').default('python3'),
   new Option('--compare <files...>', 'result files: one to compare with, or two to compare with each other instead of measuring'),
-  new Option('--report [file]', 'make a page with tables and pictures of it').preset('report.html'),
+  new Option('--report [file]', 'make a page with tables and pictures of it (default: report.html)'),
   new Option('--note <text>', 'goes into the result'),
 ];
 

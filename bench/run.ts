@@ -1,13 +1,12 @@
 import { availableParallelism } from 'node:os';
-import { dirname } from 'node:path';
 import { type Device, listDevices, OptionError, openDevice } from 'diffusion-native';
-import { type JsonTarget, say } from '#lib/cli/output.js';
+import { type JsonTarget, say, writeResult } from '#lib/cli/output.js';
 import { Progress } from '#lib/cli/progress.js';
-import { makeFolders, writeFileAtomic } from '#lib/files/atomic.js';
 import { measureCeilings } from './ceilings.js';
 import { compare, comparison } from './compare.js';
 import { format } from './format.js';
 import { machine, now } from './machine.js';
+import { checkWritable, resultText, writeFile } from './output.js';
 import type { BenchResult, DTypeName, SuiteName } from './result.js';
 import { readResult } from './schema.js';
 import type { Found, Suite, SuiteContext } from './suite.js';
@@ -17,14 +16,14 @@ import { table } from './table.js';
 export interface BenchArguments {
   suite: readonly SuiteName[];
   quick?: true;
-  only: string;
+  only?: string;
   dtype?: readonly DTypeName[];
   batch?: number[];
   repetitions?: number;
   peers?: true;
   python: string;
   compare?: string[];
-  report?: string;
+  report?: string | true;
   note?: string;
   device: string;
   threads?: number;
@@ -51,27 +50,32 @@ export async function bench(given: BenchArguments, signal: AbortSignal): Promise
   if (files.length > 2) throw new OptionError(`bench: option 'compare' takes one or two files, got ${files.length}`);
   const before = files[0] === undefined ? null : await readResult(files[0]);
   if (before && files[1] !== undefined) {
-    const after = await readResult(files[1]);
-    for (const line of comparison(compare(before, after))) say(json, line);
+    if (report !== undefined) throw new OptionError("bench: --report goes only with a measurement; 'report' shows two results");
+    const compared = compare(before, await readResult(files[1]));
+    for (const line of comparison(compared)) say(json, line);
+    await writeResult(json, { ...compared });
     return;
   }
-  const draw = report === undefined ? null : await drawing(report);
+  if (typeof json === 'string') await checkWritable(json);
+  const draw = report === undefined ? null : await drawing(report === true ? 'report.html' : report);
   const { result, context } = await begin(given, signal);
   const save = async () => {
-    if (typeof json === 'string') await writeResultFile(json, result);
+    if (typeof json === 'string') await writeFile(json, resultText(result));
   };
   try {
     for (const name of given.suite) await runSuite(name, { result, context, save, json });
+    if (context.only && isEmpty(result))
+      throw new OptionError(`bench: nothing that was asked for has '${context.only}' in its name`);
     result.machineAfter = now(context.device);
     await save();
     if (draw) say(json, await draw(result));
   } finally {
-    if (json === true) console.log(JSON.stringify(result, null, 2));
+    if (json === true) process.stdout.write(resultText(result));
   }
   if (before) for (const line of comparison(compare(before, result))) say(json, line);
 }
 
-/** What makes the page of a result, and says so; throws before anything is measured where the pictures cannot be drawn. */
+/** What makes the page of a result; throws before anything is measured where it cannot be drawn or written. */
 async function drawing(path: string): Promise<(result: BenchResult) => Promise<string>> {
   const [{ loadEcharts }, { drawPictures }, { page }] = await Promise.all([
     import('./report/chart.js'),
@@ -79,17 +83,17 @@ async function drawing(path: string): Promise<(result: BenchResult) => Promise<s
     import('./report/page.js'),
   ]);
   const echarts = await loadEcharts();
+  await checkWritable(path);
   return async (result) => {
     const results = [{ label: result.machine.device as string, result }];
-    await makeFolders(dirname(path));
-    await writeFileAtomic(path, page(results, drawPictures(echarts, results)));
+    await writeFile(path, page(results, drawPictures(echarts, results)));
     return path;
   };
 }
 
 /** The result without findings, and what all suites are told. */
 async function begin(given: BenchArguments, signal: AbortSignal): Promise<{ result: BenchResult; context: SuiteContext }> {
-  const { json, quick = false, peers = false, only, python, batch: batches, repetitions, note } = given;
+  const { json, quick = false, peers = false, only = '', python, batch: batches, repetitions, note } = given;
   const device = await openDevice(given.device, { threads: given.threads });
   const { id, threads = cpuThreads() } = device.info;
   const dtypes = given.dtype ?? (device.info.bf16 ? (['f32', 'bf16'] as const) : (['f32'] as const));
@@ -123,6 +127,9 @@ async function begin(given: BenchArguments, signal: AbortSignal): Promise<{ resu
     },
   };
 }
+
+const isEmpty = ({ measurements, breakdowns, overheads }: BenchResult) =>
+  measurements.length + breakdowns.length + overheads.length === 0;
 
 const cpuThreads = () => listDevices().find(({ id }) => id === 'cpu')?.threads ?? availableParallelism();
 
@@ -162,9 +169,4 @@ async function runSuite(name: SuiteName, { result, context, save, json }: Run): 
     bar?.progress.stop();
     for (const line of table(name, found)) say(json, line);
   }
-}
-
-async function writeResultFile(path: string, result: BenchResult): Promise<void> {
-  await makeFolders(dirname(path));
-  await writeFileAtomic(path, `${JSON.stringify(result, null, 2)}\n`);
 }

@@ -57,6 +57,11 @@ const schema = v.strictObject({
 
 /** Checks what a result file held. @throws FileFormatError naming the file and the field. */
 export function parseResult(value: unknown, path: string): BenchResult {
+  const { benchmark, format } = (value ?? {}) as Partial<BenchResult>;
+  if (benchmark === 'suite' && typeof format === 'number' && (format as number) !== 1)
+    throw new FileFormatError(
+      `'${path}' has format ${format}, this version of the package reads format 1: it was written by another`,
+    );
   const checked = v.safeParse(schema, value, { abortEarly: true });
   if (checked.success) return checked.output;
   const [issue] = checked.issues;

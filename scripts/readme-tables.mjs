@@ -83,7 +83,7 @@ const tables = {
         `${(flopsPerSecond / 1e9).toFixed(0)} GFLOP/s and ${(bytesPerSecond / 1e9).toFixed(0)} GB/s in ${dtype}`,
     );
     return [
-      `| job | batch | | median | images/s | of the floor | peak memory | ${present.map((engine) => `${others[engine]} takes | its memory`).join(' | ')} |`,
+      `| job | batch | type | median | images/s | of the floor | peak memory | ${present.map((engine) => `${others[engine]} takes | its memory`).join(' | ')} |`,
       `|---|---|---|---|---|---|---|${'---|---|'.repeat(present.length)}`,
       ...rows,
       '',

@@ -1,9 +1,9 @@
-import { basename, dirname, extname } from 'node:path';
+import { basename, extname } from 'node:path';
 import type { Command } from 'commander';
 import { type JsonTarget, say, writeResult } from '#lib/cli/output.js';
 import { jsonOption } from '#lib/cli/values.js';
 import { OptionError } from '#lib/errors.js';
-import { makeFolders, writeFileAtomic } from '#lib/files/atomic.js';
+import { writeFile } from '../output.js';
 import { hasFonts, loadEcharts } from './chart.js';
 import { page } from './page.js';
 import { drawPictures, type Labelled, unique, writePictures } from './pictures.js';
@@ -33,8 +33,7 @@ async function report(paths: readonly string[], { output, pictures, json }: Repo
   const echarts = await loadEcharts();
   const results = await readAll(paths);
   const drawn = drawPictures(echarts, results);
-  await makeFolders(dirname(output));
-  await writeFileAtomic(output, page(results, drawn));
+  await writeFile(output, page(results, drawn));
   const files = pictures === undefined ? [] : await writePictures(pictures, drawn);
   if (files.length > 0 && !(await hasFonts()))
     say(json, 'The PNG files lack their text: this system has no fonts. Install some: apt-get install fonts-dejavu-core');

@@ -1,6 +1,6 @@
 // All pictures of a report, drawn, and their files.
 import { join } from 'node:path';
-import { makeFolders, writeFileAtomic } from '#lib/files/atomic.js';
+import { writeFile } from '../output.js';
 import type { BenchResult } from '../result.js';
 import { breakdown } from './breakdown.js';
 import { drawPng, drawSvg, type Echarts, type Plot } from './chart.js';
@@ -50,12 +50,11 @@ export function unique(name: string, taken: Set<string>): string {
  * @throws FileFormatError when a file cannot be written.
  */
 export async function writePictures(folder: string, drawn: readonly DrawnPicture[]): Promise<string[]> {
-  await makeFolders(folder);
   const paths: string[] = [];
   for (const { name, svg } of drawn.flatMap(({ results }) => results.flatMap((one) => one.drawn))) {
     paths.push(join(folder, `${name}.svg`), join(folder, `${name}.png`));
-    await writeFileAtomic(paths.at(-2) as string, svg);
-    await writeFileAtomic(paths.at(-1) as string, await drawPng(svg));
+    await writeFile(paths.at(-2) as string, svg);
+    await writeFile(paths.at(-1) as string, await drawPng(svg));
   }
   return paths;
 }

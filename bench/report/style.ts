@@ -23,11 +23,13 @@ p{max-width:78ch;margin:6px 0 14px;overflow-wrap:anywhere}
 .quiet,.caption,nav{color:var(--quiet)}
 nav a{color:inherit;margin-right:16px;display:inline-block}
 .badge{display:inline-block;border:1px solid var(--line);border-radius:6px;padding:0 8px;font-size:.9rem}
-.scroll{overflow-x:auto;margin:8px 0 20px;border:1px solid var(--grid);border-radius:8px}
+.scroll,.plot{max-height:max(480px,85vh);overflow:auto}
+.scroll{margin:8px 0 20px;border:1px solid var(--grid);border-radius:8px}
 table{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums;width:100%}
 th,td{padding:5px 12px;text-align:right;white-space:nowrap;border-top:1px solid var(--grid)}
 thead tr:first-child th,thead tr:first-child td{border-top:0}
 thead th{color:var(--quiet);font-weight:600;vertical-align:bottom}
+thead tr:last-child th{position:sticky;top:0;background:var(--surface);box-shadow:inset 0 -1px var(--grid)}
 th:first-child,th.key,td.key,.facts td,.facts th{text-align:left}
 tbody th{font-weight:400}
 tbody th{white-space:normal;min-width:24ch;max-width:44ch;overflow-wrap:anywhere}
@@ -39,7 +41,7 @@ th button:focus-visible{outline:2px solid var(--line)}
 th[aria-sort=ascending] button::after{content:" ↑";content:" ↑" / ""}
 th[aria-sort=descending] button::after{content:" ↓";content:" ↓" / ""}
 figure{margin:12px 0 24px}
-.plot{border:1px solid var(--grid);border-radius:8px;margin:10px 0;overflow-x:auto}
+.plot{border:1px solid var(--grid);border-radius:8px;margin:10px 0}
 .plot svg{display:block;width:100%;min-width:600px;max-width:1000px;height:auto;margin:0 auto}
 .beside{display:grid;gap:16px;grid-template-columns:repeat(auto-fit,minmax(min(100%,520px),1fr))}
 .beside>div{min-width:0}
@@ -48,7 +50,7 @@ footer{padding-top:32px;padding-bottom:48px}
 ${darkPictures}
 }
 @media (max-width:600px){tbody th{min-width:15ch}th,td{padding:5px 8px}}
-@media print{.scroll,.plot{overflow:visible;border:0}}
+@media print{.scroll,.plot{max-height:none;overflow:visible;border:0}}
 `;
 
 /** Sorts a table by the column whose head is pressed; pressed again, the other way round. */

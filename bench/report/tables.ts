@@ -109,10 +109,11 @@ function kindRows({ name, dtype, batch, kinds }: Breakdown) {
     cells: [
       cell(seconds(taken), taken),
       cell(percent(taken / (all || 1)), taken),
-      cell(digits(count), count),
-      cell(seconds(floor), floor),
-      maybe(taken > 0 ? floor / taken : undefined, percent),
-      taken > 0 ? rateCell(work, undefined, taken) : empty,
+      // What is no operation, as gaps are, happens no number of times and has no floor.
+      count > 0 ? cell(digits(count), count) : empty,
+      count > 0 ? cell(seconds(floor), floor) : empty,
+      maybe(count > 0 && taken > 0 ? floor / taken : undefined, percent),
+      count > 0 && taken > 0 ? rateCell(work, undefined, taken) : empty,
     ],
   }));
 }

@@ -14,8 +14,8 @@ import { addVerifyCommand } from './verify.js';
 export const exitStatus = { done: 0, failed: 1, usage: 2 } as const;
 
 const footer = `
-Exit status: 0 done, 1 failed, 2 wrong usage. Ctrl-C: train saves a checkpoint and ends with 0, sample and evaluate write
-nothing and end with 1.
+Exit status: 0 done, 1 failed, 2 wrong usage. Ctrl-C: train saves a checkpoint and ends with 0, bench keeps what it has
+measured and ends with 1, the others write nothing and end with 1.
 Environment: DIFFUSION_DEVICE is the default of --device, DIFFUSION_NATIVE_PATH a folder with the native files,
 DIFFUSION_PROFILE a file for a trace of every operation's time.`;
 

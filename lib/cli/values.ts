@@ -27,8 +27,9 @@ export function list(parse: (text: string) => number) {
 
 /** Parser of one side in pixels, or of height×width. */
 export function size(text: string): number | [height: number, width: number] {
-  const sides = text.split(/[x×]/).map(integer(1));
-  if (sides.length > 2) throw new InvalidArgumentError('A side in pixels, or HEIGHTxWIDTH, is expected.');
+  const sides = text.split(/[x×]/).map(Number);
+  if (sides.length > 2 || !sides.every((side) => Number.isSafeInteger(side) && side >= 1))
+    throw new InvalidArgumentError('A side in pixels, or HEIGHTxWIDTH, is expected.');
   return sides.length === 1 ? (sides[0] as number) : (sides as [number, number]);
 }
 

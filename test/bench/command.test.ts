@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
@@ -116,6 +116,20 @@ describe('usage', () => {
     expect(stderr).toMatch(/compare|kernel|everything|f16|at least 1/);
   });
 
+  test('an option that could do nothing is wrong usage', () => {
+    const old = save('same.json', result());
+    expect(bench('--compare', old, old, '--report')).toMatchObject({ status: 2, stderr: expect.stringContaining('--report') });
+    const nothing = ['--suite', 'overhead', '--only', 'no such part', '--quick', '--device', 'cpu'];
+    expect(bench(...nothing)).toMatchObject({ status: 2, stderr: expect.stringContaining("'no such part'") });
+  });
+
+  test.each(['--json', '--report'])('a file for %s that cannot be written fails before anything is measured', (option) => {
+    const path = join(save('in-the-way', ''), 'result');
+    const { status, stdout, stderr } = bench('--suite', 'overhead', '--device', 'cpu', option, path);
+    expect(stderr).toMatch(/^error: cannot write '.*in-the-way/);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+  });
+
   test('a file to compare with that is missing fails before anything is measured, by its name', () => {
     const { status, stderr } = bench('--compare', join(folder, 'nowhere.json'));
     expect(status).toBe(1);
@@ -137,6 +151,25 @@ describe('comparing', () => {
     expect(status, stderr).toBe(0);
     expect(stdout).toContain('warning: threads differs: 2, then 1');
     expect(stdout).toMatch(/^\* kernels: copy, f32, batch 4 +2\.00×$/m);
+    const asJson = JSON.parse(bench('--compare', old, young, '--json').stdout);
+    expect(asJson).toEqual({
+      warnings: ['threads differs: 2, then 1'],
+      rows: [{ name: 'kernels: copy, f32, batch 4', ratio: 2, differs: true }],
+      gone: [],
+      added: [],
+    });
+  });
+
+  test('npm run bench compares two files and leaves results and README alone', () => {
+    const root = join(__dirname, '..', '..');
+    const state = () => [readdirSync(join(root, 'bench', 'results')), readFileSync(join(root, 'README.md'), 'utf8')];
+    const before = state();
+    const one = save('one.json', result());
+    const script = join(root, 'scripts', 'bench.mjs');
+    const { status, stdout } = spawnSync(process.execPath, [script, '--compare', one, one], { encoding: 'utf8' });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^0 of 0 differ/m);
+    expect(state()).toEqual(before);
   });
 
   test('one file is compared with what is measured', () => {

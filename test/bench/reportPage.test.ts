@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { loadEcharts } from '../../bench/report/chart.js';
 import { page as write } from '../../bench/report/page.js';
 import { drawPictures, type Labelled } from '../../bench/report/pictures.js';
+import type { Measurement } from '../../bench/result.js';
 import { resultWith } from '../support/benchResult.js';
 import { findBrowser, startBrowser } from '../support/browser.js';
 
@@ -139,6 +140,22 @@ describe('the report in a browser', () => {
     const names = await column(0);
     expect(names).toEqual([...names].sort((a, b) => a.localeCompare(b)));
     expect(await table.locator('th[aria-sort]').count()).toBe(1);
+    await page.close();
+  });
+
+  it('lets long tables and pictures scroll within the page, under heads that stay', async () => {
+    const [{ label, result }] = (await one()) as [Labelled];
+    const some = result.measurements.find(({ suite }) => suite === 'kernels') as Measurement;
+    const measurements = Array.from({ length: 200 }, (_, i) => ({ ...some, name: `operation ${i}` }));
+    const { page } = await open([{ label, result: { ...result, measurements } }], 1280);
+    expect(await ask(page, 'return document.documentElement.scrollHeight')).toBeLessThan(10_000);
+    const [top, head] = await ask<number[]>(
+      page,
+      `const box = [...document.querySelectorAll('#measurements .scroll')].find((one) => one.scrollHeight > 2 * one.clientHeight);
+       box.scrollTop = 500;
+       return [box, box.querySelector('thead th')].map((one) => one.getBoundingClientRect().top);`,
+    );
+    expect(Math.abs((head as number) - (top as number))).toBeLessThan(3);
     await page.close();
   });
 

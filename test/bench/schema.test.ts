@@ -23,7 +23,7 @@ describe('result files', () => {
 
   const wrong: [string, unknown, RegExp][] = [
     ['another benchmark', { ...result(), benchmark: 'unet' }, /'a\.json'.*benchmark: /],
-    ['another format', { ...result(), format: 2 }, /format: /],
+    ['another format', { ...result(), format: 2 }, /'a\.json' has format 2, .* reads format 1/],
     [
       'a time that is not positive',
       result({ measurements: [measurement('a'), measurement('b', 0)] }),

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -79,5 +79,14 @@ describe.skipIf(reason)(`the built package${reason ? ` (${reason})` : ''}`, () =
   test('the command line program starts', () => {
     const help = execFileSync(join(root, 'dist/cli/main.js'), ['--help'], { encoding: 'utf8' });
     expect(help).toMatch(/Usage: diffusion-native/);
+  });
+
+  test('the command line program goes on, without complaint, when nobody reads what it prints', async () => {
+    const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'devices'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    child.stdout.destroy();
+    let stderr = '';
+    child.stderr.on('data', (text) => (stderr += text));
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(0);
+    expect(stderr).toBe('');
   });
 });
