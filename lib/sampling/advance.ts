@@ -23,7 +23,7 @@ export interface StepInputs {
   inputTable: Tensor | null;
   churnTable: Tensor | null;
   predictionTable: Tensor | null;
-  /** With `denoisedFn`: what gives x_0, and `table` for it in place of the output. */
+  /** With `denoisedFn`: what gives x_0, and `table` for it in place of the output; the latter also where rows of ε follow a bounded x_0. */
   outputTable: Tensor | null;
   denoisedTable: Tensor | null;
 }
@@ -60,18 +60,24 @@ export function advance(inputs: StepInputs, state: StepState, raw: Tensor): void
   const output = raw.alias(half);
   const unconditional = guidance === 1 ? null : raw.alias(half, output.size);
   const given: ReverseInputs = { output, unconditional, guidance, xt: x, t: rows, table, clip: 0, noise: null, rng: noRng };
-  if (predictionTable)
-    enqueueReverseStep({ ...given, table: predictionTable }, { sample: device.empty(x.shape, 'f32'), predXStart });
-  const start = denoised(inputs, given);
-  const bound = plan.threshold && thresholdOf(start, plan.threshold);
+  const ofStart = predictionTable ? { ...given, table: predictionTable } : denoised(inputs, given);
+  const bound = plan.threshold && thresholdOf(ofStart, plan.threshold);
+  if (predictionTable) enqueueReverseStep({ ...ofStart, bound }, { sample: device.empty(x.shape, 'f32'), predXStart });
   const noise = plan.churn ? null : state.given ? state.noise : null;
   const rng: Rng = { fields: [seed.handle, 0, streams.samplerNoise, 0, 0], advance() {} };
 
   // The kernel may write x_0 over that of the evaluation before, which it reads.
   const newest = predictionTable ? (history[0] as Tensor) : predXStart;
   const before = earlier(inputs, newest, history);
-  const step = { ...start, ...before, clip: plan.clip, bound, variance: plan.variance, noise, rng };
-  enqueueReverseStep(step, { sample: x, predXStart: newest });
+  const last = { ...before, clip: plan.clip, variance: plan.variance, noise, rng };
+  const start = predictionTable ? ofBounded(inputs, given, predXStart) : { ...ofStart, bound };
+  enqueueReverseStep({ ...start, ...last }, { sample: x, predXStart: newest });
+}
+
+/** What rows of ε start from: the output, or x_0 as it is bounded. */
+function ofBounded({ plan, denoisedTable }: StepInputs, given: ReverseInputs, predXStart: Tensor): ReverseInputs {
+  if (!plan.threshold || !denoisedTable) return given;
+  return { ...given, output: predXStart, unconditional: null, guidance: 1, table: denoisedTable };
 }
 
 /** x_0 of the evaluations before; the older one is copied out of the way of the newest. */

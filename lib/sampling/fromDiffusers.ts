@@ -112,9 +112,6 @@ export function planOfDiffusers(
     options.timesteps?.length ?? options.steps ?? Math.min(schedule.length, name === 'DDPMScheduler' ? Infinity : usualSteps);
   const upstream = options.compatibility === 'diffusers';
   const task = { owner, keys, options: { ...options, steps }, alphasCumprod: singlePrecision(schedule.betas), upstream };
-  const bounded = name !== 'DPMSolverMultistepScheduler' || !keys.algorithm_type.endsWith('dpmsolver');
-  if (keys.thresholding && !bounded)
-    throw new OptionError(`${owner}: key 'thresholding' must be false with algorithm_type '${keys.algorithm_type}', got true`);
   const plan = planOf(solutions[name](task), {
     owner,
     originalTimestep: (t) => t,

@@ -20,7 +20,7 @@ export interface SamplerPlan extends Bounds {
   readonly table: Float64Array;
   /** Where x_0 is changed before the step: rows that give it, and for the next x what the step takes of the output itself. */
   readonly outputs: Float64Array;
-  /** The rows after those: x_0 stands in place of the output, and what was taken of the output in place of an earlier x_0. */
+  /** The rows after those, and after `predictions`: x_0 stands in place of the output, and what was taken of the output in place of an earlier x_0. */
   readonly denoised: Float64Array;
   /** Rows (factor, 0) of x for the model; null: x itself. */
   readonly inputs: Float64Array | null;
@@ -63,7 +63,7 @@ export interface PlanContext extends Bounds {
 /** Throws OptionError when a coefficient is not finite. */
 export function planOf(solution: Solution, context: PlanContext): SamplerPlan {
   const { originalTimestep, modelTimestep, variance, ancestral, fractions, owner, clip, threshold } = context;
-  const { rows, churn, predictions, inputScales } = solution;
+  const { rows, churn, predictions, noises, inputScales } = solution;
   const original = solution.timesteps.map(originalTimestep);
   let draws = 0;
   const drawOf = rows.map(({ d = 0 }, k) => (d === 0 && !churn?.factors[k] ? null : draws++));
@@ -84,7 +84,7 @@ export function planOf(solution: Solution, context: PlanContext): SamplerPlan {
     ),
     denoised: packRows(
       owner,
-      rows.map((row) => ({ ...row, px: 0, pm: 1, ...(row.g && { g: 0, c: 1 }) })),
+      rows.map((row, k) => ({ ...row, ...(noises?.[k] ?? { px: 0, pm: 1 }), ...(row.g && { g: 0, c: 1 }) })),
     ),
     history: solution.history ?? 0,
     initialScale: solution.initialScale ?? 1,

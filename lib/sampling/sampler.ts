@@ -184,7 +184,7 @@ export class Sampler {
       churnTable: table('churn', 2, plan.churn?.rows),
       predictionTable: table('predictions', rowColumns, plan.predictions),
       outputTable: table('outputs', rowColumns, denoisedFn && plan.outputs),
-      denoisedTable: table('denoised', rowColumns, denoisedFn && plan.denoised),
+      denoisedTable: table('denoised', rowColumns, (denoisedFn || (plan.predictions && plan.threshold)) && plan.denoised),
     };
   }
 

@@ -42,8 +42,12 @@ export function dpmSolver(settings: DpmSettings): Solution {
     return { px: x, pm: output, ...multistep(settings, k) };
   });
   const predictions = alphaBars.map((alphaBar) => startFrom(prediction, alphaBar));
+  const noises = alphaBars.map((alphaBar) => {
+    const { x, output } = noiseFrom({ px: 0, pm: 1 }, alphaBar);
+    return { px: x, pm: output };
+  });
   const history = Math.min(settings.order - 1, timesteps.length - 1) as 0 | 1 | 2;
-  return { timesteps, rows, sigmas, history, ...(ofNoise && { predictions }) };
+  return { timesteps, rows, sigmas, history, ...(ofNoise && { predictions, noises }) };
 }
 
 /** Order of step k of n: it grows with the outputs that there are, and falls at the end. */

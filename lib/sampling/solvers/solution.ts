@@ -43,6 +43,8 @@ export interface Solution {
   history?: 0 | 1 | 2;
   /** Rows that give x_0, where "x_0" of `rows` is ε. */
   predictions?: readonly ReverseRow[];
+  /** With `predictions`: factors of x and of x_0 in that ε. */
+  noises?: readonly Start[];
   /** σ of each evaluation's start, and of the end: of x/√ᾱ. */
   sigmas?: readonly number[];
 }
