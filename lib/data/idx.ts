@@ -72,22 +72,58 @@ async function pad(stored: Images, [height, width]: [number, number], { signal }
   return { ...stored, images, shape };
 }
 
-async function resample(stored: Images, [height, width]: [number, number], loading: LoadingOptions): Promise<Images> {
+/** Images of more pixels than this, before or after, are resampled by themselves: mixing three would hold up the event loop. */
+const mixedPixels = 1 << 14;
+
+/**
+ * Resamples images, small ones three at a time as the colours of one picture, which are computed apart: what libvips does for each
+ * picture takes longer than the arithmetic.
+ */
+async function resample(
+  stored: Images,
+  [height, width]: [number, number],
+  { onProgress, signal }: LoadingOptions,
+): Promise<Images> {
   const [count, rows, columns] = stored.shape;
   const shape = [count, height, width, 1] as const;
   const images = allocateImages(owner, shape);
   const sharp = await loadSharp();
-  const resize = async (index: number) => {
-    const image = stored.images.subarray(index * rows * columns, (index + 1) * rows * columns);
-    const pixels = await sharp(image, { raw: { width: columns, height: rows, channels: 1 } })
+  const [before, after] = [rows * columns, height * width];
+  const channels = Math.max(before, after) <= mixedPixels ? 3 : 1;
+  let done = 0;
+  const resize = async (group: number) => {
+    const first = group * channels;
+    const members = Math.min(channels, count - first);
+    const apart = stored.images.subarray(first * before, (first + members) * before);
+    const pixels = await sharp(channels === 1 ? apart : mix(apart, before), { raw: { width: columns, height: rows, channels } })
       .resize(width, height, { fit: 'fill' })
-      .toColourspace('b-w')
+      .toColourspace(channels === 1 ? 'b-w' : 'srgb')
       .raw()
       .toBuffer();
-    images.set(pixels, index * height * width);
+    images.set(channels === 1 ? pixels : unmix(pixels, members), first * after);
+    done += members;
   };
-  await forEachConcurrent(count, resize, loading);
+  let told = 0;
+  const tell = () => {
+    for (; told < done; told++) onProgress?.(told + 1, count);
+  };
+  await forEachConcurrent(Math.ceil(count / channels), resize, { onProgress: tell, signal });
   return { ...stored, images, shape };
+}
+
+/** Up to three grey images of so many pixels as red, green and blue. */
+function mix(images: Uint8Array, pixels: number): Uint8Array {
+  const mixed = new Uint8Array(3 * pixels);
+  for (let i = 0; i < images.length; i++) mixed[(i % pixels) * 3 + Math.floor(i / pixels)] = images[i] as number;
+  return mixed;
+}
+
+/** The first `count` of three images that were mixed. */
+function unmix(mixed: Uint8Array, count: number): Uint8Array {
+  const pixels = mixed.length / 3;
+  const images = new Uint8Array(count * pixels);
+  for (let i = 0; i < images.length; i++) images[i] = mixed[(i % pixels) * 3 + Math.floor(i / pixels)] as number;
+  return images;
 }
 
 /** An IDX file that its header describes: big-endian magic number, one u32 an extent, then the u8 values. */

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import sharp from 'sharp';
 import { describe, expect, it } from 'vitest';
 import { ImageDataset } from '../../lib/data/dataset.js';
 import { DatasetError, FileFormatError, OptionError } from '../../lib/errors.js';
@@ -59,6 +60,27 @@ describe('ImageDataset.idx', () => {
     );
     const data = await ImageDataset.idx(await write(flat), undefined, { size: 4 });
     expect([...data.images]).toEqual([...new Array(16).fill(40), ...new Array(16).fill(200)]);
+  });
+
+  it.each([
+    [[5, 7], [3, 9], 4],
+    [[28, 28], [14, 14], 7],
+    [[150, 120], [40, 31], 2],
+  ])('resamples %j to %j each of its images as if alone', async ([rows = 0, columns = 0], [height = 0, width = 0], count) => {
+    const size = rows * columns;
+    const noise = Uint8Array.from({ length: count * size }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24);
+    const told: unknown[] = [];
+    const onProgress = (...arguments_: unknown[]) => void told.push(arguments_);
+    const path = await write(idx(0x803, [count, rows, columns], noise));
+    const data = await ImageDataset.idx(path, undefined, { size: [height, width], onProgress });
+    for (let image = 0; image < count; image++) {
+      const alone = sharp(noise.subarray(image * size, (image + 1) * size), {
+        raw: { width: columns, height: rows, channels: 1 },
+      });
+      const expected = await alone.resize(width, height, { fit: 'fill' }).toColourspace('b-w').raw().toBuffer();
+      expect([...data.images.subarray(image * height * width, (image + 1) * height * width)]).toEqual([...expected]);
+    }
+    expect(told).toEqual(Array.from({ length: count }, (_, i) => [i + 1, count]));
   });
 
   it.each([
