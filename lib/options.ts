@@ -28,7 +28,7 @@ function showWithin(value: unknown, depth: number): string {
  */
 export function parseOptions<const S extends v.GenericSchema>(owner: string, schema: S, options: unknown): v.InferOutput<S> {
   if (Array.isArray(options)) throw new OptionError(`${owner}: options must be an object, got ${show(options)}`);
-  const result = v.safeParse(schema, options ?? {}, { abortEarly: true });
+  const result = v.safeParse(schema, options === undefined ? {} : options, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
   const path = v.getDotPath(issue);

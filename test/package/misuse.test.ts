@@ -26,6 +26,18 @@ describe('what is no options object is an OptionError', () => {
     expect(() => new api.UNet(device, [] as never)).toThrow(OptionError);
   });
 
+  test('null', async () => {
+    const x = device.zeros([1, 8, 8, 3]);
+    const none = null as never;
+    await expect(api.openDevice('cpu', none)).rejects.toThrow(/openDevice: options must be an object, got null/);
+    expect(() => api.NoiseSchedule.linear(none)).toThrow(OptionError);
+    expect(() => new api.UNet(device, none)).toThrow(OptionError);
+    expect(() => diffusion.qSample(x, [1], none)).toThrow(/qSample: options must be an object, got null/);
+    expect(() => new api.Sampler(diffusion, model, none)).toThrow(OptionError);
+    expect(() => device.zeros([1], none)).toThrow(OptionError);
+    await expect(x.read(none)).rejects.toThrow(OptionError);
+  });
+
   test('read and write take layout alone', async () => {
     const x = device.zeros([1, 2, 2, 3]);
     await expect(x.read({ order: 'nchw' } as never)).rejects.toThrow(/read: unknown option 'order'; known options are layout/);
