@@ -4,14 +4,18 @@
 // Exit status 1 where it does not. It shares the networks with `npm run figures`.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { bitsOf } from './figures/bits.js';
 import { cosine, Experiments, hybrid } from './figures/experiments.js';
+import { runProgram, valuesOf, wholeNumber } from './figures/program.js';
 import { QualityMeasure } from './figures/quality.js';
-import { commonOptions, openWorkshop, root } from './figures/workshop.js';
+import { openWorkshop, root } from './figures/workshop.js';
 import { machine } from './machine.js';
 
-const { values } = parseArgs({ options: { ...commonOptions, images: { type: 'string' } } });
+const values = valuesOf<{ images?: number }>(
+  'bench:learned-variance',
+  'compares the bits per dimension of a learned variance and of fixed ones; exit status 1 where the learned one is not better',
+  wholeNumber('--images <n>', 'whose bits are counted (default: 128; 8 for --quick)'),
+);
 
 /** Mean of some values, and its standard error. */
 function meanOf(list: readonly number[]) {
@@ -27,7 +31,7 @@ async function main(): Promise<void> {
   const started = performance.now();
   const { workshop, data } = await openWorkshop({ ...values, output });
   const { device, settings, log } = workshop;
-  const count = Math.min(data.test.length, Number(values.images ?? (values.quick ? 8 : 128)));
+  const count = Math.min(data.test.length, values.images ?? (values.quick ? 8 : 128));
   const experiments = new Experiments(workshop, new QualityMeasure(device, settings, data, null));
   const kinds = [
     { objective: hybrid, variance: 'learnedRange' },
@@ -82,7 +86,4 @@ async function main(): Promise<void> {
   await device.close();
 }
 
-main().catch((error) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+runProgram(main);

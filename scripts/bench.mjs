@@ -19,7 +19,7 @@ function optionOf(name) {
 
 /** As the result file calls it. */
 function deviceName() {
-  const asked = optionOf('--device') ?? process.env.DIFFUSION_DEVICE ?? 'auto';
+  const asked = optionOf('--device') || process.env.DIFFUSION_DEVICE || 'auto';
   const found = asked === 'auto' ? listDevices().find(({ available }) => available)?.id : asked;
   return (found ?? 'cpu').replace(':', '-');
 }

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { ImageDataset } from 'diffusion-native';
+import { DatasetError, ImageDataset } from 'diffusion-native';
 
 const root = join(__dirname, '..', '..', '..');
 
@@ -27,7 +27,7 @@ function idxFile(folder: string, part: 'train' | 't10k', kind: 'images-idx3' | '
 
 /**
  * MNIST from the folder of its IDX files: the one given, or the one beside the repository. Without either, the emoji of the demo.
- * @throws Error for a given folder that lacks one of the files.
+ * @throws DatasetError for a given folder that lacks one of the files.
  */
 export async function openFigureData(size: number, given?: string): Promise<FigureData> {
   const folder = given ?? join(root, '..', 'shared', 'data', 'mnist-idx');
@@ -36,7 +36,9 @@ export async function openFigureData(size: number, given?: string): Promise<Figu
   );
   if (paths.every((path) => path !== null)) return mnist(paths as [string, string, string, string], size);
   if (given !== undefined)
-    throw new Error(`${given} must hold train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k, plain or .gz`);
+    throw new DatasetError(
+      `${given} must hold train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k, plain or .gz`,
+    );
   return emoji(size);
 }
 

@@ -5,16 +5,20 @@
 // (out/figures/quick for --quick).
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { machine } from '../machine.js';
 import { type Curve, claimOfFewSteps, claimOfFixedVariances, claimOfLastFifth, mainMeasure } from './claims.js';
 import { accuracy, trainedClassifier } from './classifier.js';
 import { Experiments, hybrid } from './experiments.js';
 import { saveSamples, saveSkipping, saveSteps, saveStrips } from './pictures.js';
+import { runProgram, valuesOf, wholeNumber } from './program.js';
 import { type Quality, QualityMeasure } from './quality.js';
-import { commonOptions, openWorkshop, root } from './workshop.js';
+import { openWorkshop, root } from './workshop.js';
 
-const { values } = parseArgs({ options: { ...commonOptions, samples: { type: 'string' } } });
+const values = valuesOf(
+  'figures',
+  'draws the figures about the cosine schedule and learned variances, and tests what their article claims',
+  wholeNumber('--samples <n>', 'of a point of a curve (default: 1000; 40 for --quick)'),
+);
 
 const rounded = ({ value, error }: { value: number; error: number }) => ({
   value: Number(value.toPrecision(5)),
@@ -106,7 +110,4 @@ function describe(quality: Quality): string {
   return `${value.toPrecision(4)} ± ${error.toPrecision(2)}`;
 }
 
-main().catch((error) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+runProgram(main);

@@ -2,30 +2,22 @@
 import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openDevice } from 'diffusion-native';
+import { OptionError, openDevice } from 'diffusion-native';
 import { type FigureData, openFigureData } from './data.js';
 import { full, quick } from './settings.js';
 import type { Workshop } from './train.js';
 
 export const root = join(__dirname, '..', '..', '..');
 
-/** Options that the programs have in common, for `parseArgs`. */
-export const commonOptions = {
-  data: { type: 'string' },
-  quick: { type: 'boolean', default: false },
-  output: { type: 'string' },
-  device: { type: 'string', default: process.env.DIFFUSION_DEVICE || 'cpu' },
-  threads: { type: 'string' },
-} as const;
-
+/** What all of the programs are given. */
 export interface CommonValues {
   data?: string | undefined;
   quick: boolean;
   output?: string | undefined;
   device: string;
-  threads?: string | undefined;
+  threads?: number | undefined;
   /** Of a point, instead of the settings' number. */
-  samples?: string | undefined;
+  samples?: number | undefined;
 }
 
 /**
@@ -35,11 +27,10 @@ export interface CommonValues {
 export async function openWorkshop(values: CommonValues): Promise<{ workshop: Workshop; data: FigureData }> {
   const began = performance.now();
   const usual = values.quick ? quick : full;
-  const { samples = `${usual.samples}` } = values;
-  const settings = { ...usual, samples: Number(samples) };
-  if (!(settings.samples >= 2 * usual.groups)) throw new Error(`--samples must be at least ${2 * usual.groups}, got ${samples}`);
+  const { samples = usual.samples, threads } = values;
+  const settings = { ...usual, samples };
+  if (samples < 2 * usual.groups) throw new OptionError(`--samples must be at least ${2 * usual.groups}, got ${samples}`);
   const data = await openFigureData(settings.size, values.data);
-  const threads = values.threads === undefined ? undefined : Number(values.threads);
   const device = await openDevice(values.device, { threads });
   const { size, network, training, classifier, T, batchSize } = settings;
   const made = { data: await data.train.fingerprint(), size, network, training, classifier, T, batchSize };

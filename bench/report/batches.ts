@@ -40,7 +40,14 @@ export function linesOf<M extends AtBatch>(
       }),
   });
   const dtypes = ['bf16', 'f32'] as const;
-  return [...enginesOf(measurements), 'floor'].flatMap((engine) => dtypes.map((dtype) => line(engine, dtype)));
+  const engines = enginesOf(measurements).filter((engine) => !isRepeated(engine, measurements));
+  return [...engines, 'floor'].flatMap((engine) => dtypes.map((dtype) => line(engine, dtype)));
+}
+
+/** Whether a side is an engine in a type that it has a line for: 'onnxruntime f32' beside bf16, where it runs in f32 once more. */
+function isRepeated(name: string, measurements: readonly Measurement[]): boolean {
+  const [, engine, dtype] = /^(.+) (f32|bf16)$/.exec(name) ?? [];
+  return engine !== undefined && measurements.some((one) => one.dtype === dtype && one.sides[engine] !== undefined);
 }
 
 /** In words: where each line begins and ends. */

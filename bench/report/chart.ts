@@ -55,7 +55,7 @@ export function legends(itemWidth: number, ...entries: readonly (readonly string
         itemWidth,
         itemHeight: 11,
         padding: 0,
-        textStyle: { color: ink.quiet.light, fontSize: 12, lineHeight: 14, width: 176 - itemWidth, overflow: 'truncate' },
+        textStyle: { color: ink.quiet.light, fontSize: 12, lineHeight: 14, width: 176 - itemWidth, overflow: 'break' },
       };
     });
 }

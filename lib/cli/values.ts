@@ -39,7 +39,10 @@ export const choice = (flags: string, description: string, ...choices: string[])
 
 /** The options that every command with a device has. */
 export const deviceOptions = () => [
-  new Option('--device <id>', "'auto', 'cpu', 'cuda' or 'cuda:1'").env('DIFFUSION_DEVICE').default('auto'),
+  new Option('--device <id>', "'auto', 'cpu', 'cuda' or 'cuda:1'")
+    .env('DIFFUSION_DEVICE')
+    .argParser((id) => id || 'auto') // an empty variable is as good as none
+    .default('auto'),
   new Option('--threads <n>', 'CPU threads (default: all)').argParser(integer(1)),
 ];
 

@@ -43,6 +43,14 @@ async function run(program: string, ...options: string[]): Promise<{ status: num
 const read = (name: string) => JSON.parse(readFileSync(join(output, name), 'utf8'));
 
 describe.skipIf(reason)(`the programs on real data${reason ? `: ${reason}` : ''}`, () => {
+  test.each(['figures/main.js', 'learnedVariance.js'])('%s says what is wrong, and how it is used', async (program) => {
+    expect(await run(program, '--help')).toMatchObject({ status: 0, text: expect.stringContaining('--threads <n>') });
+    for (const wrong of [['--loud'], ['--threads', 'two'], ['extra']])
+      expect(await run(program, ...wrong)).toMatchObject({ status: 2, text: expect.stringMatching(/^error: .*\n$/) });
+    const empty = await run(program, '--data', join(folder, 'nothing'));
+    expect(empty).toMatchObject({ status: 1, text: expect.stringMatching(/^error: .*must hold .*\n$/) });
+  });
+
   test('draw every figure, measure every point, and take up what was done before', async () => {
     mkdirSync(join(folder, 'data'));
     writeImages('train', 240);

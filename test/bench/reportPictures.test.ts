@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { linesOf as lines } from '../../bench/report/batches.js';
 import { breakdown } from '../../bench/report/breakdown.js';
 import { latency } from '../../bench/report/latency.js';
 import { ratios } from '../../bench/report/ratios.js';
@@ -8,6 +9,7 @@ import { throughput } from '../../bench/report/throughput.js';
 import type { Side, Work } from '../../bench/result.js';
 import { drawn, measured, resultWith } from '../support/benchResult.js';
 import { hinted, linesOf, type Shape, scaleOf, textAt, texts } from '../support/svg.js';
+import { measurement } from './results.js';
 
 const conv = 'conv 3×3, 32², 128 → 128, forward';
 const near = (a: number, b: number, what: string) => expect(Math.abs(a - b), `${what}: ${a}, expected ${b}`).toBeLessThan(1);
@@ -162,4 +164,21 @@ it('gives an engine one colour in every picture, and no two of a picture the sam
   expect(there.get('ours')).toBe(here.get('ours'));
   expect(there.get('torch graph')).toBe(here.get('torch contiguous'));
   expect(there.get('torch compile')).not.toBe(here.get('onnxruntime'));
+});
+
+describe('lines against the batch', () => {
+  it('has one line of an engine in a type, also where it runs in that type beside another once more', () => {
+    const at = (dtype: 'f32' | 'bf16', ...engines: string[]) => {
+      const one = measurement('ddim-50');
+      const { ours } = one.sides as { ours: Side };
+      return { ...one, dtype, batch: 4, sides: Object.fromEntries(engines.map((engine) => [engine, ours])) };
+    };
+    const drawnLines = (...measurements: ReturnType<typeof at>[]) =>
+      lines(measurements, (seconds) => seconds, String)
+        .filter(({ points }) => points.length > 0)
+        .map(({ engine, dtype }) => `${engine} in ${dtype}`);
+    const half = at('bf16', 'ours', 'onnxruntime f32');
+    expect(drawnLines(at('f32', 'ours', 'onnxruntime'), half)).toEqual(['ours in bf16', 'ours in f32', 'onnxruntime in f32']);
+    expect(drawnLines(half)).toEqual(['ours in bf16', 'onnxruntime f32 in bf16']);
+  });
 });

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { Command } from 'commander';
+import { describe, expect, test, vi } from 'vitest';
+import { deviceOptions } from '../../lib/cli/values.js';
 import { listDevices } from '../../lib/deviceList.js';
 import { commandLine } from '../support/commandLine.js';
 import { temporaryFolder } from '../support/temporaryFolder.js';
@@ -97,4 +99,12 @@ describe('devices', () => {
       delete process.env.DIFFUSION_DEVICE;
     }
   });
+});
+
+test('an empty DIFFUSION_DEVICE is as good as none', () => {
+  vi.stubEnv('DIFFUSION_DEVICE', '');
+  const command = new Command();
+  for (const option of deviceOptions()) command.addOption(option);
+  expect(command.parse([], { from: 'user' }).opts()).toEqual({ device: 'auto' });
+  vi.unstubAllEnvs();
 });
