@@ -1,5 +1,5 @@
 import { Device } from '../device.js';
-import { OptionError } from '../errors.js';
+import { DisposedError, OptionError } from '../errors.js';
 import { parseOptions, show } from '../options.js';
 import type { Tensor } from '../tensor.js';
 import { labelsOf, type NoiseOptions, type Timesteps } from './arguments.js';
@@ -61,9 +61,10 @@ export class GaussianDiffusion {
   readonly timestepSampler: 'uniform' | 'lossSecondMoment';
   readonly #process: Process;
 
-  /** @throws OptionError for a wrong argument or option, or options that do not go together. */
+  /** @throws OptionError for a wrong argument or option, or options that do not go together; DisposedError for a closed device. */
   constructor(device: Device, schedule: NoiseSchedule, given: options.GaussianDiffusionOptions = {}) {
     if (!(device instanceof Device)) throw new OptionError(`new GaussianDiffusion: device must be a Device, got ${show(device)}`);
+    if (device.closed) throw new DisposedError(`new GaussianDiffusion: device '${device.info.id}' is closed`);
     if (!(schedule instanceof NoiseSchedule))
       throw new OptionError(`new GaussianDiffusion: schedule must be a NoiseSchedule, got ${show(schedule)}`);
     const checked = options.checkDiffusionOptions(given);

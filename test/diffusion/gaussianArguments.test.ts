@@ -165,3 +165,9 @@ eachDevice((_, open) => {
     expect(() => short.trainingLosses((xt) => xt, x, [0, 0])).toThrow(DisposedError);
   });
 });
+
+test('a process needs a device that is open', async () => {
+  const device = await openDevice('cpu', { threads: 1 });
+  await device.close();
+  expect(() => new GaussianDiffusion(device, schedule)).toThrow(DisposedError);
+});
