@@ -33,8 +33,9 @@ export interface FromDiffusersOptions {
   sNoise?: number;
   /**
    * 'diffusers': the arithmetic of diffusers 0.35, also where it is at fault. 'corrected': each step of DDIM leads to the next one of
-   * the list, not to t - T//N; `fixed_large_log` is the variance β; Karras's noise levels of a cosine schedule are evaluated at their
-   * own, fractional, steps; D_2 of third-order SDE-DPM-Solver++ has its right sign. Default 'corrected'.
+   * the list, not to t - T//N; `fixed_large_log` is the variance β; with DPM-Solver exponential noise levels, those of the beta
+   * distribution and Karras's of a cosine schedule are evaluated at their own, fractional, steps; D_2 of third-order SDE-DPM-Solver++
+   * has its right sign. Default 'corrected'.
    */
   compatibility?: 'corrected' | 'diffusers';
   /** [height, width, channels] of the samples; needed where the model is a function and no `initial` is given. */
