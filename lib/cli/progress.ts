@@ -4,6 +4,9 @@ import { duration } from './output.js';
 /** Milliseconds between two lines where there is no terminal. */
 const lineInterval = 5000;
 
+/** Seconds after which what has been done tells how long the rest will take. */
+const settled = 0.5;
+
 /** Shows how far something is: a bar on a terminal, now and then a line elsewhere; always on standard error. */
 export class Progress {
   readonly #title: string;
@@ -34,9 +37,9 @@ export class Progress {
     const now = performance.now();
     const seconds = (now - this.#began) / 1000;
     const left = (seconds / (done - this.#first)) * (this.#total - done);
-    const text = [...details, done < this.#total ? `${duration(left)} left` : `${duration(seconds)} in all`]
-      .map((detail) => `  ${detail}`)
-      .join('');
+    const time = done < this.#total ? `${duration(left)} left` : `${duration(seconds)} in all`;
+    const known = done === this.#total || (done > this.#first && seconds >= settled);
+    const text = [...details, ...(known ? [time] : [])].map((detail) => `  ${detail}`).join('');
     if (this.#bar) this.#bar.update(done, { details: text });
     else if (done === this.#total || now - this.#lastLine >= lineInterval) {
       this.#lastLine = now;
