@@ -2,7 +2,10 @@ import * as v from 'valibot';
 import { boolean, integer, number, oneOf, parseOptions } from '../options.js';
 import { attendsAt, downBlockNames, headChannelsAt, upBlockNames } from './unetLevels.js';
 
-const sizes = v.union([integer(1), v.tuple([integer(1), integer(1)]), v.null()], 'a positive integer, [height, width] or null');
+const sizes = v.union(
+  [integer(1), v.strictTuple([integer(1), integer(1)]), v.null()],
+  'a positive integer, [height, width] or null',
+);
 const downBlocks = oneOf(...downBlockNames);
 const upBlocks = oneOf(...upBlockNames);
 /** Very old files say UNetResDownBlock2D. */
@@ -51,7 +54,7 @@ const entries = {
   ),
   layers_per_block: v.optional(integer(1, 1000), 2),
   // Divides what the middle's blocks give.
-  mid_block_scale_factor: v.optional(number(), 1),
+  mid_block_scale_factor: v.optional(v.pipe(number(), v.notValue(0, 'a finite number other than 0')), 1),
   // 1: zeros all around before halving; 0: at the lower right only.
   downsample_padding: v.optional(v.picklist([0, 1], '0 or 1'), 1),
   // How AttnDownBlock2D and AttnUpBlock2D change the size; the other blocks say it by their name.

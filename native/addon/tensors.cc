@@ -18,7 +18,7 @@ View shape_from(napi_env env, const napi_value* arguments, size_t first, size_t 
   double size = static_cast<double>(bytes_of(dtype));
   for (size_t i = first; i < count; ++i) {
     const double axis = js::Js<double>::in(env, arguments[i]);
-    if (!(axis >= 1 && axis <= 0x1p40) || axis != std::floor(axis))
+    if (!(axis >= 1 && axis <= 0x1p53) || axis != std::floor(axis))
       fail(code::shape, "an axis must be a positive integer");
     view.shape[i - first] = static_cast<int64_t>(axis);
     size *= axis;

@@ -160,6 +160,8 @@ eachDevice((id, open) => {
     [{ downsample_type: 'fir' }, /'downsample_type' must be one of 'conv', 'resnet', got 'fir'/],
     [{ time_embedding_type: 'fourier' }, /'time_embedding_type' must be one of 'positional', 'learned', got 'fourier'/],
     [{ down_block_types: ['SkipDownBlock2D', 'AttnDownBlock2D'] }, /'down_block_types\.0' must be .*'SkipDownBlock2D'/],
+    [{ sample_size: [8, 8, 8] }, /'sample_size' must be a positive integer, \[height, width\] or null, got \[8, 8, 8\]/],
+    [{ mid_block_scale_factor: 0 }, /'mid_block_scale_factor' must be a finite number other than 0, got 0/],
     [{ block_out_channels: [8, 16, 16] }, /down_block_types has 2 entries, but block_out_channels has 3/],
     [{ norm_num_groups: 3 }, /norm_num_groups 3 does not divide 8/],
     [{ _class_name: 'UNet2DConditionModel' }, /_class_name must be 'UNet2DModel'/],

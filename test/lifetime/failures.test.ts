@@ -82,6 +82,7 @@ eachDevice((id) => {
     for (const shape of [[], [0], [-1], [1.5], [Number.NaN], [1, 1, 1, 1, 1, 1, 1], 3, null, ['2']])
       expect(() => device.zeros(shape as number[]), String(shape)).toThrow(ShapeError);
     expect(() => device.zeros([2 ** 40, 2 ** 40])).toThrow(OutOfMemoryError);
+    expect(() => device.zeros([1e15])).toThrow(OutOfMemoryError);
     expect(() => device.tensor([1, 2, 3], [2])).toThrow(ShapeError);
     expect(() => device.tensor(['a'] as unknown as number[], [1])).toThrow(DTypeError);
     expect(() => device.tensor(new Float64Array(2) as unknown as Float32Array, [2])).toThrow(DTypeError);

@@ -89,8 +89,8 @@ export class TorchHost implements PickleHost {
 
   /** (storage, offset, shape, strides, …): the tensor must lie within its storage. */
   #tensor([storage, offset, shape, strides]: readonly PickleValue[], given: TorchDType | null = null): TorchTensor {
-    const fail = () =>
-      this.#fail(`its pickle has a tensor of shape ${show(shape)}, strides ${show(strides)}, offset ${show(offset)}`);
+    const fail = (why = '') =>
+      this.#fail(`its pickle has a tensor of shape ${show(shape)}, strides ${show(strides)}, offset ${show(offset)}${why}`);
     if (!(storage instanceof TorchStorage) || !isSize(offset) || !isSizes(shape) || !isSizes(strides)) throw fail();
     const dtype = given ?? storage.dtype;
     if (dtype === null || shape.length !== strides.length || shape.length > greatestRank) throw fail();
@@ -99,7 +99,7 @@ export class TorchHost implements PickleHost {
     const outside = (tensor.span + offset) * torchElementBytes[dtype] > storage.bytes;
     // Repeated elements, and gaps between them where a storage unpacks to more than the file: no more than the file could hold.
     const vast = count > Math.max(this.#fileBytes, storage.bytes) || tensor.span > Math.max(this.#fileBytes, 8 * count);
-    if (count > 0 && (outside || vast)) throw this.#fail(`${fail().message}, beyond its storage`);
+    if (count > 0 && (outside || vast)) throw fail(', beyond its storage');
     return tensor;
   }
 }
