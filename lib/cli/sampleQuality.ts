@@ -8,7 +8,6 @@ import { Sampler } from '../sampling/sampler.js';
 import type { Tensor } from '../tensor.js';
 import { Batches } from '../training/batches.js';
 import { drawImages } from './draw.js';
-import type { EvaluateArguments } from './evaluate.js';
 import { Progress } from './progress.js';
 
 /** How far samples are from images; see `slicedWasserstein`. */
@@ -31,7 +30,8 @@ interface Inputs {
   model: UNet;
   diffusion: GaussianDiffusion;
   data: ImageDataset;
-  given: EvaluateArguments;
+  /** `samples` in each set, of at most `steps` model evaluations each. */
+  given: { samples: number; steps: number; method: 'ddpm' | 'ddim'; seed: number; batchSize: number };
   signal: AbortSignal;
 }
 

@@ -1,7 +1,8 @@
 import { OptionError } from '../errors.js';
 import type { FloatType } from '../ops/check.js';
 import { checkOpenAiOptions, type OpenAiOptions } from './openaiOptions.js';
-import { contradiction, type UNet2DConfig } from './unetConfig.js';
+import type { UNet2DConfig } from './unetConfig.js';
+import { contradiction } from './unetContradiction.js';
 import { attendsAt, levelEntries } from './unetLevels.js';
 import { headDimensionsOf } from './unetTranslation.js';
 

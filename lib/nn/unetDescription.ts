@@ -2,7 +2,8 @@ import type { Device } from '../device.js';
 import { OptionError } from '../errors.js';
 import { parseOptions } from '../options.js';
 import { fromSchema, type UNetFromDiffusersOptions } from './unetArguments.js';
-import { contradiction, parseConfig, type UNet2DConfig } from './unetConfig.js';
+import { parseConfig, type UNet2DConfig } from './unetConfig.js';
+import { contradiction } from './unetContradiction.js';
 import { checkComputeType, checkDevice, checkUNetOptions, type UNetOptions } from './unetOptions.js';
 import { configOf, optionsOf } from './unetTranslation.js';
 

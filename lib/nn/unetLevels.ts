@@ -1,10 +1,5 @@
+import { blockKinds, type DownBlockName, type Resampling, type UpBlockName } from './unetBlockNames.js';
 import type { UNet2DConfig } from './unetConfig.js';
-
-/**
- * How a level's size changes: by a convolution, inside a residual block (average pooling or nearest neighbour on both its paths), or
- * by average pooling and nearest neighbour alone.
- */
-export type Resampling = 'conv' | 'resBlock' | 'pool';
 
 /** What a level of the way down or up is made of. */
 export interface LevelKind {
@@ -14,51 +9,15 @@ export interface LevelKind {
   resample: Resampling;
 }
 
-/** Blocks of diffusers by what they are made of; null: as `downsample_type` or `upsample_type` says. */
-const kinds = {
-  DownBlock2D: [false, 'conv'],
-  AttnDownBlock2D: [true, null],
-  ResnetDownsampleBlock2D: [false, 'resBlock'],
-  UpBlock2D: [false, 'conv'],
-  AttnUpBlock2D: [true, null],
-  ResnetUpsampleBlock2D: [false, 'resBlock'],
-  // Levels that diffusers does not have: it refuses these names, where other spellings would give it another network.
-  PoolDownBlock2D: [false, 'pool'],
-  AttnPoolDownBlock2D: [true, 'pool'],
-  PoolUpBlock2D: [false, 'pool'],
-  AttnPoolUpBlock2D: [true, 'pool'],
-} as const satisfies Record<string, readonly [boolean, Resampling | null]>;
-
-/** Block names of the way down. */
-export const downBlockNames = [
-  'DownBlock2D',
-  'AttnDownBlock2D',
-  'ResnetDownsampleBlock2D',
-  'PoolDownBlock2D',
-  'AttnPoolDownBlock2D',
-] as const;
-
-/** Block names of the way up. */
-export const upBlockNames = [
-  'UpBlock2D',
-  'AttnUpBlock2D',
-  'ResnetUpsampleBlock2D',
-  'PoolUpBlock2D',
-  'AttnPoolUpBlock2D',
-] as const;
-
-type DownBlockName = (typeof downBlockNames)[number];
-type UpBlockName = (typeof upBlockNames)[number];
-
 /** Of a level on the way down; 0 has the largest images. */
 export function downKind(config: UNet2DConfig, level: number): LevelKind {
-  const [attends, resample] = kinds[config.down_block_types[level] as DownBlockName];
+  const [attends, resample] = blockKinds[config.down_block_types[level] as DownBlockName];
   return { attends, resample: resample ?? (config.downsample_type === 'resnet' ? 'resBlock' : 'conv') };
 }
 
 /** Of a level on the way up; `index` 0 has the smallest images. */
 export function upKind(config: UNet2DConfig, index: number): LevelKind {
-  const [attends, resample] = kinds[config.up_block_types[index] as UpBlockName];
+  const [attends, resample] = blockKinds[config.up_block_types[index] as UpBlockName];
   return { attends, resample: resample ?? (config.upsample_type === 'resnet' ? 'resBlock' : 'conv') };
 }
 

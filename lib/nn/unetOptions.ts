@@ -3,7 +3,7 @@ import { Device } from '../device.js';
 import { DisposedError, DTypeError, OptionError } from '../errors.js';
 import type { FloatType } from '../ops/check.js';
 import { boolean, integer, number, oneOf, parseOptions, positive, show } from '../options.js';
-import type { Resampling } from './unetLevels.js';
+import type { Resampling } from './unetBlockNames.js';
 
 /** Options of `new UNet`. */
 export interface UNetOptions {

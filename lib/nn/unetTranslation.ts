@@ -1,6 +1,7 @@
 import { OptionError } from '../errors.js';
 import type { FloatType } from '../ops/check.js';
-import { classesOf, contradiction, type UNet2DConfig } from './unetConfig.js';
+import { classesOf, type UNet2DConfig } from './unetConfig.js';
+import { contradiction } from './unetContradiction.js';
 import { attendsAt, downKind, headChannelsAt, levelEntries } from './unetLevels.js';
 import type { CheckedOptions, UNetOptions } from './unetOptions.js';
 

@@ -5,7 +5,8 @@ import { checkModel, type Model } from '../diffusion/model.js';
 import { parseOptions } from '../options.js';
 import type { Tensor } from '../tensor.js';
 import type { StepInputs } from './advance.js';
-import { type FromDiffusersOptions, planOfDiffusers } from './fromDiffusers.js';
+import type { FromDiffusersOptions } from './diffusers/options.js';
+import { planOfDiffusers } from './fromDiffusers.js';
 import { planSampler } from './methods.js';
 import {
   argumentsSchema,

@@ -1,5 +1,5 @@
 import type { Device } from '../../lib/device.js';
-import type { FromDiffusersOptions } from '../../lib/sampling/fromDiffusers.js';
+import type { FromDiffusersOptions } from '../../lib/sampling/diffusers/options.js';
 import { Sampler } from '../../lib/sampling/sampler.js';
 import type { Tensor } from '../../lib/tensor.js';
 import { type GoldenTensor, loadGolden, loadGoldenJson } from '../support/golden.js';

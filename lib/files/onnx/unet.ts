@@ -3,6 +3,7 @@ import type { Affine } from '../../nn/blocks/weights.js';
 import { timeWidthOf, type UNet2DConfig } from '../../nn/unetConfig.js';
 import type { AttentionLayer, Block, Resampler, ResidualLayer, UNetLayers } from '../../nn/unetLayers.js';
 import { OnnxGraph, type Value } from './graph.js';
+import { LayerNodes } from './layerNodes.js';
 import type { Message } from './protobuf.js';
 import { embedTime, ports } from './unetTime.js';
 
@@ -36,17 +37,17 @@ export function unetGraph(layers: UNetLayers, config: UNet2DConfig): Message {
 }
 
 /** Makes the nodes of a network. */
-export class UNetBuilder {
-  readonly #made = new Set<string>();
-
+class UNetBuilder extends LayerNodes {
   constructor(
-    readonly graph: OnnxGraph,
+    graph: OnnxGraph,
     readonly config: UNet2DConfig,
-  ) {}
+  ) {
+    super(graph);
+  }
 
   predict(layers: UNetLayers): Value {
     const { graph, config } = this;
-    const time = this.silu(embedTime(this, layers));
+    const time = this.silu(embedTime(this, config, layers));
     const resnet = (x: Value, layer: ResidualLayer) => this.#residual(x, layer, time);
     const attend = (x: Value, layer: AttentionLayer | null) => (layer ? this.#attention(x, layer) : x);
     const run = (x: Value, { residual, attention }: Block) => attend(resnet(x, residual), attention);
@@ -74,56 +75,10 @@ export class UNetBuilder {
     return this.conv(normed, layers.convOut, 1);
   }
 
-  /** A parameter as a constant, in PyTorch's shape or another of the same size. */
-  weight(parameter: Affine['weight'], shape?: readonly number[]): Value {
-    const { name, shape: own } = parameter as Parameter;
-    const constant = shape ? `${name}[${shape}]` : name;
-    if (this.#made.has(constant)) return constant;
-    this.#made.add(constant);
-    return this.graph.weight(constant, shape ?? own, () => (parameter as Parameter).read());
-  }
-
-  conv(x: Value, { weight, bias }: Affine, padding: number | readonly number[], stride = 1): Value {
-    const size = (weight as Parameter).shape.slice(2);
-    const pads = typeof padding === 'number' ? [padding, padding, padding, padding] : padding;
-    const attributes = { kernel_shape: size, pads, strides: [stride, stride] };
-    return this.graph.node('Conv', [x, this.weight(weight), this.weight(bias)], attributes);
-  }
-
-  /** y [N, out] of x [N, in]. */
-  linear(x: Value, { weight, bias }: Affine): Value {
-    return this.graph.node('Gemm', [x, this.weight(weight), this.weight(bias)], { transB: 1 });
-  }
-
-  /** A linear map of the channels of every pixel. */
-  pointwise(x: Value, { weight, bias }: Affine): Value {
-    const shape = [...(weight as Parameter).shape, 1, 1];
-    return this.graph.node('Conv', [x, this.weight(weight, shape), this.weight(bias)], { kernel_shape: [1, 1] });
-  }
-
-  silu(x: Value): Value {
-    return this.graph.node('Mul', [x, this.graph.node('Sigmoid', [x])]);
-  }
-
-  /** Group normalisation: an instance normalisation of groups, as opset 17 has no operator of its own. */
-  norm(x: Value, { weight, bias }: Affine, groups: number, epsilon: number): Value {
-    const { graph } = this;
-    const rows = graph.node('Reshape', [x, graph.integers(0, groups, -1)]);
-    const constant = (value: number) => graph.floats([groups], new Array<number>(groups).fill(value));
-    const inputs = [rows, constant(1), constant(0)];
-    const normed = graph.node('InstanceNormalization', inputs, { epsilon: { float: epsilon } });
-    const image = graph.node('Reshape', [normed, graph.node('Shape', [x])]);
-    const perChannel = (parameter: Affine['weight']) => {
-      const [channels] = (parameter as Parameter).shape as [number];
-      return this.weight(parameter, [channels, 1, 1]);
-    };
-    return graph.node('Add', [graph.node('Mul', [image, perChannel(weight)]), perChannel(bias)]);
-  }
-
   #resize(x: Value, resample: Resampler, direction: 'down' | 'up', time: Value): Value {
     if (resample.kind === 'resBlock') return this.#residual(x, resample.layer, time);
-    if (resample.kind === 'pool') return this.#halfOrTwice(x, direction);
-    if (direction === 'up') return this.conv(this.#halfOrTwice(x, 'up'), resample.weights, 1);
+    if (resample.kind === 'pool') return this.halfOrTwice(x, direction);
+    if (direction === 'up') return this.conv(this.halfOrTwice(x, 'up'), resample.weights, 1);
     return this.conv(x, resample.weights, this.config.downsample_padding === 1 ? 1 : [0, 0, 1, 1], 2);
   }
 
@@ -133,7 +88,7 @@ export class UNetBuilder {
     const { groups, eps = 1e-5, timeEmbedding, outputScale = 1 } = options;
     const projection = this.linear(time, timeProjection as Affine);
     const perPixel = (value: Value) => graph.node('Unsqueeze', [value, graph.integers(2, 3)]);
-    const resized = (value: Value) => (options.resample ? this.#halfOrTwice(value, options.resample) : value);
+    const resized = (value: Value) => (options.resample ? this.halfOrTwice(value, options.resample) : value);
     let hidden = this.conv(resized(this.silu(this.norm(x, norm1, groups, eps))), conv1, 1);
     if (timeEmbedding === 'scaleShift') {
       const [scale, shift] = graph.nodes('Split', [perPixel(projection)], 2, { axis: 1 }) as [Value, Value];
@@ -142,7 +97,7 @@ export class UNetBuilder {
     } else hidden = this.norm(graph.node('Add', [hidden, perPixel(projection)]), norm2, groups, eps);
     const input = resized(x);
     const base = shortcut ? this.conv(input, shortcut, 0) : input;
-    return this.#scaled(graph.node('Add', [base, this.conv(this.silu(hidden), conv2, 1)]), outputScale);
+    return this.scaled(graph.node('Add', [base, this.conv(this.silu(hidden), conv2, 1)]), outputScale);
   }
 
   #attention(x: Value, { weights, options }: AttentionLayer): Value {
@@ -159,19 +114,6 @@ export class UNetBuilder {
     const size = graph.node('Shape', [x], { start: 2 });
     const shape = graph.node('Concat', [graph.integers(0, heads * channels), size], { axis: 0 });
     const image = graph.node('Reshape', [mixed, shape]);
-    return this.#scaled(graph.node('Add', [x, this.pointwise(image, out)]), outputScale);
-  }
-
-  #halfOrTwice(x: Value, direction: 'down' | 'up'): Value {
-    if (direction === 'down') return this.graph.node('AveragePool', [x], { kernel_shape: [2, 2], strides: [2, 2] });
-    const scales = this.graph.floats([4], [1, 1, 2, 2]);
-    return this.graph.node('Resize', [x, '', scales], nearest);
-  }
-
-  #scaled(x: Value, divisor: number): Value {
-    return divisor === 1 ? x : this.graph.node('Div', [x, this.graph.scalar(divisor)]);
+    return this.scaled(graph.node('Add', [x, this.pointwise(image, out)]), outputScale);
   }
 }
-
-/** Resize: every pixel becomes two by two. */
-const nearest = { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'floor' } as const;

@@ -1,19 +1,24 @@
 import { Parameter } from '../../autograd/parameter.js';
 import type { TimeEmbeddingWeights } from '../../nn/blocks/timeEmbedding.js';
+import type { UNet2DConfig } from '../../nn/unetConfig.js';
 import type { UNetLayers } from '../../nn/unetLayers.js';
-import type { Value } from './graph.js';
-import type { UNetBuilder } from './unet.js';
+import type { OnnxGraph, Value } from './graph.js';
+import type { LayerNodes } from './layerNodes.js';
 
 /** Names of the graph's inputs and output, as diffusers' exporter calls them. */
 export const ports = { sample: 'sample', timestep: 'timestep', labels: 'class_labels', output: 'out_sample' } as const;
 
 /** The embedding of the step and the class, [N, D]. */
-export function embedTime(builder: UNetBuilder, { timeTable, timeEmbedding, classEmbedding }: UNetLayers): Value {
-  const { graph, config } = builder;
+export function embedTime(
+  nodes: LayerNodes,
+  config: UNet2DConfig,
+  { timeTable, timeEmbedding, classEmbedding }: UNetLayers,
+): Value {
+  const { graph } = nodes;
   const features = (port: Value) =>
-    timeTable ? graph.node('Gather', [builder.weight(timeTable), port]) : sinusoids(builder, port);
+    timeTable ? graph.node('Gather', [nodes.weight(timeTable), port]) : sinusoids(graph, config, port);
   const maps = ({ linear1, linear2 }: TimeEmbeddingWeights, port: Value) =>
-    builder.linear(builder.silu(builder.linear(features(port), linear1)), linear2);
+    nodes.linear(nodes.silu(nodes.linear(features(port), linear1)), linear2);
   const time = maps(timeEmbedding, ports.timestep);
   if (config.class_embed_type === 'identity') return graph.node('Add', [time, ports.labels]);
   if (!classEmbedding) return time;
@@ -28,7 +33,7 @@ export function embedTime(builder: UNetBuilder, { timeTable, timeEmbedding, clas
   return graph.node('Add', [time, graph.node('Gather', [table, ports.labels])]);
 }
 
-function sinusoids({ graph, config }: UNetBuilder, port: Value): Value {
+function sinusoids(graph: OnnxGraph, config: UNet2DConfig, port: Value): Value {
   const channels = config.time_proj_dim ?? (config.block_out_channels[0] as number);
   const half = Math.floor(channels / 2);
   const frequency = (i: number) => Math.exp((-Math.log(10000) * i) / (half - config.freq_shift));

@@ -1,9 +1,9 @@
 import { OptionError } from '../../errors.js';
-import type { DiffusersTask } from '../fromDiffusers.js';
 import { ddim } from '../solvers/ddim.js';
 import { ddpm, type ProcessSteps } from '../solvers/ddpm.js';
 import { type Solution, startFrom } from '../solvers/solution.js';
 import { chosenTimesteps, processTimesteps } from '../timestepLists.js';
+import type { DiffusersTask } from './options.js';
 
 /** DDPMScheduler: noise in every step but one at t = 0, of the variance between a step and the next one of the list. */
 export function ddpmOfDiffusers(task: DiffusersTask): Solution {

@@ -1,6 +1,5 @@
 import { roundHalfEven } from '../../diffusion/respace.js';
 import { OptionError } from '../../errors.js';
-import type { DiffusersTask } from '../fromDiffusers.js';
 import {
   betaSigmas,
   exponentialSigmas,
@@ -16,6 +15,7 @@ import { euler, eulerAncestral, type SigmaSteps } from '../solvers/euler.js';
 import { heun } from '../solvers/heun.js';
 import type { Solution } from '../solvers/solution.js';
 import { chosenTimesteps, dpmTimesteps, sigmaTimesteps } from '../timestepLists.js';
+import type { DiffusersTask } from './options.js';
 
 /** DPMSolverMultistepScheduler. */
 export function dpmOfDiffusers(task: DiffusersTask): Solution {
