@@ -1,5 +1,5 @@
 // Descriptors of convolutions, in the two forms of oneDNN's interface: 2.x describes an operation first and the
-// primitive after it, 3.x in one step. Nothing else here differs between them. For primitives.cc alone.
+// primitive after it, 3.x in one step. Nothing else here differs between them. For the files of this folder.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.hpp>
@@ -58,10 +58,11 @@ struct Descriptors {
   }
 };
 
-// The weight as the operations hold it: C rows of [R, S, weight_c, K].
-inline memory::desc hwio(const Convolution& s, memory::data_type type) {
-  return {{s.k, s.c, s.r, s.s}, type, memory::dims{1, s.k, s.s * s.weight_c * s.k, s.weight_c * s.k}};
+// The weight as the operations hold it, or a part of its output channels: C rows of [R, S, weight_c, K].
+inline memory::desc hwio(const Convolution& s, memory::data_type type, int64_t channels) {
+  return {{channels, s.c, s.r, s.s}, type, memory::dims{1, s.k, s.s * s.weight_c * s.k, s.weight_c * s.k}};
 }
+inline memory::desc hwio(const Convolution& s, memory::data_type type) { return hwio(s, type, s.k); }
 
 #if DNNL_VERSION_MAJOR >= 3
 

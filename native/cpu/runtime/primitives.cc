@@ -1,50 +1,17 @@
 #include "cpu/runtime/primitives.h"
 
-#include <cstring>
 #include <string_view>
 #include <unordered_map>
 
 #include "core/error.h"
 #include "cpu/runtime/onednn.h"
 #include "cpu/runtime/packed_weights.h"
+#include "cpu/runtime/prepared.h"
+#include "cpu/runtime/split_weights.h"
 #include "cpu/runtime/stream.h"
 
 namespace diffusion::cpu {
 namespace {
-
-constexpr int64_t kBias = 1, kSum = 2, kAccumulate = 4;  // flags of a primitive
-
-struct Key {
-  Convolution shape;
-  int64_t kind, flags;
-  bool operator==(const Key&) const = default;
-};
-
-struct KeyHash {
-  size_t operator()(const Key& key) const {
-    uint64_t words[sizeof(Key) / sizeof(uint64_t)];
-    static_assert(sizeof words == sizeof key);
-    std::memcpy(words, &key, sizeof key);
-    uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a by words
-    for (const uint64_t word : words) hash = (hash ^ word) * 0x100000001b3u;
-    return static_cast<size_t>(hash ^ (hash >> 32));
-  }
-};
-
-// A primitive with its memory objects, whose addresses each call sets.
-struct Prepared {
-  dnnl::primitive primitive;
-  std::unordered_map<int, memory> arguments;
-
-  void add(int argument, const memory::desc& desc, const dnnl::engine& engine) {
-    arguments.emplace(argument, memory(desc, engine, DNNL_MEMORY_NONE));
-  }
-  // Only where it changed: setting an address clears the padding behind it.
-  void set(int argument, const void* address) {
-    memory& target = arguments.at(argument);
-    if (target.get_data_handle() != address) target.set_data_handle(const_cast<void*>(address));
-  }
-};
 
 // A convolution and the reorder between the weight as given and as oneDNN wants it (absent where they are alike).
 struct Entry {
@@ -72,21 +39,20 @@ void guarded(const char* what, Body&& body) {
 }  // namespace
 
 struct Primitives::Impl {
-  Impl(Scratch& scratch, const OpenOptions& options) : scratch(scratch), packed(options) {}
+  Impl(Scratch& scratch, const OpenOptions& options) : scratch(scratch), packed(options), split(engine, scratch) {}
 
   Scratch& scratch;
   PackedWeights packed;
   dnnl::engine engine{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream{engine};
   std::unordered_map<Key, Entry, KeyHash> entries;
-
-  static constexpr size_t kMaxEntries = 4096;
+  SplitWeights split;
 
   Entry& find(const Convolution& shape, Kind kind, int64_t flags) {
     const Key key{shape, kind, flags};
     const auto found = entries.find(key);
     if (found != entries.end()) return found->second;
-    if (entries.size() >= kMaxEntries) entries.clear();
+    if (entries.size() >= kMaxPrimitives) entries.clear();
     return entries.emplace(key, create(shape, kind, flags)).first->second;
   }
 
@@ -160,13 +126,7 @@ struct Primitives::Impl {
   void add_reorder(Entry& entry, const memory::desc& from, const memory::desc& to, const memory::desc& packed,
                    bool accumulate) {
     entry.packed_bytes = packed.get_size();
-    dnnl::post_ops post_ops;
-    if (accumulate) post_ops.append_sum(1.0f);
-    dnnl::primitive_attr attr;
-    attr.set_post_ops(post_ops);
-    entry.reorder.primitive = dnnl::reorder(dnnl::reorder::primitive_desc(engine, from, engine, to, attr));
-    entry.reorder.add(DNNL_ARG_FROM, from, engine);
-    entry.reorder.add(DNNL_ARG_TO, to, engine);
+    entry.reorder = prepared_reorder(engine, from, to, accumulate);
   }
 
   void execute(Entry& entry) {
@@ -227,6 +187,7 @@ void Primitives::convolution_backward_data(const Convolution& shape, const void*
 void Primitives::convolution_backward_weights(const Convolution& shape, const void* x, const void* dy, float* dweight,
                                               float* dbias, bool accumulate) {
   guarded("convolution backward weights", [&] {
+    if (SplitWeights::takes(shape)) return impl_->split.gradient(shape, x, dy, dweight, dbias, accumulate);
     Entry& entry = impl_->find(shape, kBackwardWeights, (dbias ? kBias : 0) | (accumulate ? kAccumulate : 0));
     Prepared& p = entry.convolution;
     void* const packed = entry.packed_bytes > 0 ? impl_->scratch.get(kPackedWeights, entry.packed_bytes) : dweight;
