@@ -30,6 +30,13 @@ bool by_images(const Convolution& shape, int64_t team) {
 struct Part {
   dnnl::stream stream;
   Prepared gradient, reorder;
+
+  // The gradient as oneDNN has it, into the weight's own layout.
+  void put(const void* packed, void* to) {
+    reorder.set(DNNL_ARG_FROM, packed);
+    reorder.set(DNNL_ARG_TO, to);
+    reorder.primitive.execute(stream, reorder.arguments);
+  }
 };
 
 struct Split {
@@ -152,7 +159,8 @@ void SplitWeights::gradient(const Convolution& shape, const void* x, const void*
 
   in_parts(team, [&](size_t index) {
     const auto i = static_cast<int64_t>(index);
-    Prepared& gradient = split.parts[index].gradient;
+    Part& part = split.parts[index];
+    Prepared& gradient = part.gradient;
     const char* own_x = static_cast<const char*>(x);
     const char* own_dy = static_cast<const char*>(dy);
     if (split.by_images) {
@@ -169,21 +177,15 @@ void SplitWeights::gradient(const Convolution& shape, const void* x, const void*
     gradient.set(DNNL_ARG_DIFF_WEIGHTS, packed + i * split.packed);
     if (bias) gradient.set(DNNL_ARG_DIFF_BIAS, bias + i * part_shape.k);
     if (split.scratchpad > 0) gradient.set(DNNL_ARG_SCRATCHPAD, scratchpads + i * split.scratchpad);
-    gradient.primitive.execute(split.parts[index].stream, gradient.arguments);
+    gradient.primitive.execute(part.stream, gradient.arguments);
+    if (!split.by_images) part.put(packed + i * split.packed, dweight + i * part_shape.k);
   });
-  const auto size = static_cast<int64_t>(sizeof(float));
   if (split.by_images) {
-    add_arrays(reinterpret_cast<float*>(packed), static_cast<int64_t>(team), split.packed / size, split.packed / size);
+    const int64_t size = split.packed / static_cast<int64_t>(sizeof(float));
+    add_arrays(reinterpret_cast<float*>(packed), static_cast<int64_t>(team), size, size);
     if (bias) add_arrays(bias, static_cast<int64_t>(team), shape.k, shape.k);
+    split.parts[0].put(packed, dweight);
   }
-  in_parts(team, [&](size_t index) {
-    const auto i = static_cast<int64_t>(index);
-    if (split.by_images && i > 0) return;
-    Part& part = split.parts[index];
-    part.reorder.set(DNNL_ARG_FROM, packed + i * split.packed);
-    part.reorder.set(DNNL_ARG_TO, dweight + i * part_shape.k);
-    part.reorder.primitive.execute(part.stream, part.reorder.arguments);
-  });
   for (int64_t k = 0; bias && k < shape.k; ++k) dbias[k] = accumulate ? dbias[k] + bias[k] : bias[k];
 }
 

@@ -1,7 +1,7 @@
 // Gradients of bf16 filters, divided among the threads so that none waits for another.
 //
 // oneDNN's own division has the threads meet at spinning barriers, many a call: where another process keeps one of two
-// cores busy, a bf16 training step takes 30 times as long. Parts that share nothing take 5 times as long there (Zen 5,
+// cores busy, a bf16 training step takes 30 times as long. Parts that share nothing take 3 times as long there (Zen 5,
 // oneDNN 2.6); what they cost on quiet cores stands beside the choice between the two kinds of parts.
 #pragma once
 
